@@ -30,7 +30,7 @@ from app.api import (
     event_streams,
     health,
     jobs,
-    keys,
+    key_routes,
     methods,
     nulls,
     openapi,
@@ -39,12 +39,12 @@ from app.api import (
     trail,
     uploads,
     usage,
-    webhooks,
+    webhook_routes,
 )
 from app.api.auth import KeyFirstMiddleware
 from app.api.heads import HeadMiddleware
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
-from app.api.stopping import told_when_stopped
+from app.api.stopping import on_stopping
 from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.sealing import Sealer
@@ -67,7 +67,7 @@ from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.server.open_files import allow_open_files
 from app.server.serving_options import Lifespan, server_options
-from app.services.webhooks import WebhookRules
+from app.services.webhook_management import WebhookRules
 from app.settings import ApiSettings, MetricsSettings, Settings, load_settings
 from app.settings_groups import WebhookSettings
 from app.storage.bulkhead import Bulkhead
@@ -118,10 +118,10 @@ def create_app(
         methods,
         nulls,
         policies,
-        keys,
+        key_routes,
         trail,
         usage,
-        webhooks,
+        webhook_routes,
         deletions,
         health,
     ):
@@ -266,7 +266,10 @@ def _job_counts(database: Database) -> dict[tuple[str, str], int]:
 def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[Lifespan]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[Lifespan]:
-        with _metrics_port(ports.settings.metrics, ports.metrics), told_when_stopped(ports.followers.end_all):
+        with (
+            _metrics_port(ports.settings.metrics, ports.metrics),
+            on_stopping(ports.followers.end_all),
+        ):
             yield {"metrics": ports.metrics}
         await ports.followers.close()
         await ports.rates.close()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from cleanclip.errors import Unreadable
 from cleanclip.packing import Contents, LeftOut, Sample
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
-from cleanclip.spec.sample_files import (
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
+from cleanclip.vocabulary.sample_files import (
     CAPTION_COLUMNS,
     IMAGE_COLUMNS,
     IMAGE_EXTENSIONS,

@@ -19,8 +19,8 @@ from typing import Any
 
 from cleanclip import places
 from cleanclip.errors import Unreadable
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
-from cleanclip.spec.sample_files import MAX_IMAGE_BYTES
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
+from cleanclip.vocabulary.sample_files import MAX_IMAGE_BYTES
 
 _BLOCK = 512
 _RECORD = 20 * _BLOCK

@@ -23,7 +23,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookV
 
 from cleanclip.errors import CleanClipError
 from cleanclip.models import Answer
-from cleanclip.spec.strict_json import refuse_many
+from cleanclip.vocabulary.strict_json import refuse_many
 
 
 class WebhookRejected(CleanClipError):

@@ -15,10 +15,10 @@ from rich.progress import Progress
 
 from cleanclip.errors import InvalidInput
 from cleanclip.models import Job
-from cleanclip.spec.plain_images import read_image
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_report import ScanReport, load_scan
 from cleanclip.sync.client import Client
+from cleanclip.vocabulary.plain_images import read_image
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.scan_report import ScanReport, load_scan
 from demo import screen
 from demo.recipe import AUDIT, CLEANINGS, DECLARED, MAIN, SCAN, SCAN_SEED
 from demo.verdict import Scanned

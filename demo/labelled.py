@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.withholding import seed_of
+from cleanclip.vocabulary.withholding import seed_of
 from demo.recipe import NUM_TEST_IMAGES
 from lab.testbed.glyphs import digits
 from lab.testbed.pictures import Pictures, compose

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, Recipe, UARRecipe
-from cleanclip.spec.recommended import with_recommended
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, Recipe, UARRecipe
+from cleanclip.vocabulary.recommended import with_recommended
+from cleanclip.vocabulary.scan_options import ScanOptions
 from lab.testbed.options import BADNET, SubjectOptions
 from lab.zoo.plan import RECIPE
 

@@ -18,9 +18,9 @@ import torch
 from rich.console import Console
 
 from cleanclip.models import Job
-from cleanclip.spec.null_set import load_null
-from cleanclip.spec.recipe import to_json
 from cleanclip.sync.client import Client
+from cleanclip.vocabulary.null_set import load_null
+from cleanclip.vocabulary.recipe import to_json
 from demo import labelled, screen, shards
 from demo.customer import Cleaned, Customer
 from demo.recipe import (

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.table import Table
 
-from cleanclip.spec.control import strongest
-from cleanclip.spec.scan_report import ScanReport
+from cleanclip.vocabulary.control import strongest
+from cleanclip.vocabulary.scan_report import ScanReport
 
 Figures = dict[str, dict[str, Any]]
 
@@ -62,10 +62,10 @@ class Scanned:
             else f"p = {self.p_value:.3g} by {self.num_null} clean models"
         )
         found = "no pattern" if self.asr is None else f"its pattern has ASR {self.asr:.1%} on held-out images"
-        told = [f"{self.outcome}: {self.sentence}", f"{sure}; target “{self.target}”; {found}"]
+        reported = [f"{self.outcome}: {self.sentence}", f"{sure}; target “{self.target}”; {found}"]
         if self.control is not None:
-            told.append(f"What needs no clean models, which a customer seldom has: {self.control}")
-        return told
+            reported.append(f"What needs no clean models, which a customer seldom has: {self.control}")
+        return reported
 
 
 @dataclass(frozen=True, kw_only=True)

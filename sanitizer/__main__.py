@@ -12,9 +12,9 @@ import sys
 import traceback
 from typing import Any
 
-from cleanclip.spec.errors import Interrupted, SanitizerError
-from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
-from cleanclip.spec.schemas import schema
+from cleanclip.vocabulary.errors import Interrupted, SanitizerError
+from cleanclip.vocabulary.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
+from cleanclip.vocabulary.schemas import schema
 from sanitizer.cli.arguments import UsageError
 from sanitizer.cli.command_line import parser
 from sanitizer.work.running import is_out_of_memory, out_of_memory, run

@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from cleanclip.spec.errors import SanitizerError
-from cleanclip.spec.progress import Progress, ignore
+from cleanclip.vocabulary.errors import SanitizerError
+from cleanclip.vocabulary.progress import Progress, ignore
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.pipeline.opening import ToExclude, open_training_data

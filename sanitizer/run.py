@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
+from cleanclip.vocabulary.progress import Progress, Stop, ignore, never_stop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from cleanclip.setup import make_sync
-from cleanclip.spec.control import SEARCHES
+from cleanclip.vocabulary.control import SEARCHES
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database
 from tests.fixtures.webhooks import WEBHOOKS_KEY

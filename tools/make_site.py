@@ -130,8 +130,8 @@ def main() -> int:
         check=False,
     )
     if built.returncode != 0:
-        told = (built.stdout + built.stderr).partition("Traceback")[0]
-        sys.stderr.write(told or built.stderr)
+        reported = (built.stdout + built.stderr).partition("Traceback")[0]
+        sys.stderr.write(reported or built.stderr)
         return 1
     (COPY / "site").rename(SITE)
     sys.stdout.write(f"{len(list(SITE.rglob('*.html')))} pages in {os.path.relpath(SITE, ROOT)}/\n")

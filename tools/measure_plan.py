@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cleanclip.spec.device_memory import GB, RUNTIME_BYTES, memory_of
-from cleanclip.spec.model_cost import cost_of
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.device_memory import GB, RUNTIME_BYTES, memory_of
+from cleanclip.vocabulary.model_cost import cost_of
+from cleanclip.vocabulary.recipe import (
     AuditOptions,
     CleanCLIPRecipe,
     PARRecipe,

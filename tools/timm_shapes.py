@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from open_clip.timm_model import TimmModel
 
-from cleanclip.spec.timm_towers import published_towers
+from cleanclip.vocabulary.timm_towers import published_towers
 from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.timm_shapes import PATH, key_of
 

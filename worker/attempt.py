@@ -20,8 +20,8 @@ from app.settings import DatasetSettings, SourceSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.jobspec import JudgedSpec, MaxRanks
-from cleanclip.spec.progress import ProgressEvent, StateSaved
+from cleanclip.vocabulary.jobspec import JudgedSpec, MaxRanks
+from cleanclip.vocabulary.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures
 from worker.confinement import sandbox
 from worker.confinement.child import Child
@@ -356,7 +356,7 @@ class Attempt:
             error,
             retry_in_s=failure.retry_in_s,
             counts=failure.counts,
-            forgets_result=not failure.is_child_believed,
+            forgets_result=not failure.is_child_trusted,
             scanners=failure.scanners,
         )
         self._delete_rejected_upload(state)
@@ -384,4 +384,4 @@ def _is_lost(ended: AttemptFailed | Stopped) -> bool:
     """Whether nothing that the child left may be recorded any more."""
     if isinstance(ended, Stopped):
         return ended.reason is StopReason.FENCED
-    return not ended.is_child_believed
+    return not ended.is_child_trusted

@@ -13,7 +13,7 @@ from typing import Any
 from app.domain.errors import DomainError, Unavailable
 from app.domain.limits import MAX_LOG_TAIL_CHARACTERS
 from app.storage.errors import AccessDenied, BucketNotFound, ClockWrong, ObjectNotFound, StorageError
-from cleanclip.spec.untrusted import shown
+from cleanclip.vocabulary.untrusted import shown
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
@@ -47,7 +47,7 @@ class AttemptFailed(Exception):
         said: str | None = None,
         log_tail: str | None = None,
         counts: bool = True,
-        is_child_believed: bool = True,
+        is_child_trusted: bool = True,
         scanners: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(f"{code}: {message}")
@@ -60,7 +60,7 @@ class AttemptFailed(Exception):
         self.log_tail = log_tail
         self.counts = counts
         """False: the operator is at fault. Tried again; what the job is about is not rejected for it."""
-        self.is_child_believed = is_child_believed
+        self.is_child_trusted = is_child_trusted
         """False: nothing that the job's process said is kept, figures of its first audit included."""
         self.scanners = scanners
         """What other scanners say of a checkpoint that was refused, as its process told."""
@@ -226,21 +226,21 @@ def not_confirmed(why: str) -> AttemptFailed:
         f"A second audit of the same weights did not confirm the report: {quoted(why)}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process that wrote the report, or the service has a defect.",
-        is_child_believed=False,
+        is_child_trusted=False,
     )
 
 
-def not_believed(why: str) -> AttemptFailed:
+def outputs_rejected(why: str) -> AttemptFailed:
     """The child left what no sound process leaves. It is not tried again: another attempt would do the same.
 
     `why`: "its report.json …", without words that the child chose.
     """
     return AttemptFailed(
-        "outputs_not_believed",
+        "outputs_rejected",
         f"The outputs of the job's process failed the service's checks: {quoted(why)}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process, or the service has a defect.",
-        is_child_believed=False,
+        is_child_trusted=False,
     )
 
 

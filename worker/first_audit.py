@@ -13,12 +13,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from app.logs import get_logger
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.jobspec import STATE_PATH, SanitizeSpec
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.jobspec import STATE_PATH, SanitizeSpec
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.settled import SettledArchitecture
 from worker.confinement.child_json import TooLarge, fit_for_a_row, read_regular
-from worker.failures import not_believed
+from worker.failures import outputs_rejected
 from worker.ledger import Ledger
 from worker.publishing.checking import check_first_audit
 from worker.publishing.shown import shown_figures
@@ -54,7 +54,7 @@ class FirstAudit:
         self.figures: AuditFigures | None = None
 
     def look(self) -> None:
-        """Record it once it is there. Raises AttemptFailed (`outputs_not_believed`), Stopped."""
+        """Record it once it is there. Raises AttemptFailed (`outputs_rejected`), Stopped."""
         spec, known = self._staged.spec, self._staged.known
         if self._is_read or known is None or not isinstance(spec, SanitizeSpec):
             return
@@ -71,7 +71,9 @@ class FirstAudit:
         try:
             fit_for_a_row(result)
         except ValueError as error:
-            raise not_believed(f"the figures of its first audit are more than a job has: {error}") from error
+            raise outputs_rejected(
+                f"the figures of its first audit are more than a job has: {error}"
+            ) from error
         self._ledger.record_first_audit(result, verdict_before_cleaning(kept.figures, verdict))
         self.figures = kept.figures
 
@@ -85,9 +87,9 @@ class FirstAudit:
             _LOG.info("first_audit_not_shown")
             return None
         except (OSError, ValueError) as error:
-            raise not_believed("its first audit is not a small regular file") from error
+            raise outputs_rejected("its first audit is not a small regular file") from error
         self._is_read = True
         try:
             return _KEPT.validate_json(raw)
         except ValidationError as error:
-            raise not_believed("its first audit cannot be read") from error
+            raise outputs_rejected("its first audit cannot be read") from error

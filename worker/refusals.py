@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.jobspec import Failure
-from cleanclip.spec.report_inputs import ScannerEvidence
+from cleanclip.vocabulary.jobspec import Failure
+from cleanclip.vocabulary.report_inputs import ScannerEvidence
 from worker.failures import AttemptFailed
 
 PATH = Path(__file__).with_name("refusals.json")

@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cleanclip.evidence.signed_file import signature_of
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import MAX_NULL_BYTES, load_null
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.null_set import MAX_NULL_BYTES, load_null
 from worker.publishing.signing import ModelSigner, SigningFailed
 from worker.signing_keys import PASSWORD_VARIABLE, SigningKeyUnusable
 

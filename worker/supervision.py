@@ -15,7 +15,7 @@ from pathlib import Path
 from app.domain.states import JobKind
 from app.logs import get_logger
 from app.storage.errors import StorageError
-from cleanclip.spec.jobspec import EXIT_SUCCEEDED
+from cleanclip.vocabulary.jobspec import EXIT_SUCCEEDED
 from worker.confinement.child import Child
 from worker.confinement.child_output import Excess
 from worker.confinement.sandbox import MAX_PROCESSES, ChildLimits
@@ -114,7 +114,7 @@ class Watch:
                 "The job is retried automatically. If it keeps failing, ask the operator.",
                 retry_in_s=CRASH_RETRY_S,
                 log_tail=self._child.log_tail(),
-                is_child_believed=False,
+                is_child_trusted=False,
             )
 
     def _look_at_usage(self, used: Usage) -> None:

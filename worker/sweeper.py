@@ -126,19 +126,19 @@ def relay_outbox(database: Database, publisher: JobPublisher) -> int:
     """Tell what was committed and not told. A message is marked only after the broker took it."""
     with database.unit_of_work() as unit:
         messages = unit.outbox.pending(_BATCH)
-    told: list[int] = []
+    reported: list[int] = []
     refused: list[int] = []
     for message in messages:
         if message.topic != JOB_READY:
             continue
         took = publisher.job_ready(message.payload["job_id"], JobKind(message.payload["kind"]))
-        (told if took else refused).append(message.id)
+        (reported if took else refused).append(message.id)
         if not took:
             break  # the broker is away; every further try would only wait
     with database.unit_of_work() as unit:
-        unit.outbox.mark(told, published=True)
+        unit.outbox.mark(reported, published=True)
         unit.outbox.mark(refused, published=False)
-    return len(told)
+    return len(reported)
 
 
 def _hint_again(database: Database, publisher: JobPublisher, older_than_s: float) -> int:

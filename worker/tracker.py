@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.domain.states import JobKind, JobPhase, PhaseState, phases_of
-from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.vocabulary.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from worker import metrics
 
 MAX_POINTS = 200

@@ -26,8 +26,8 @@ from app.domain.states import RESUMABLE
 from app.logs import get_logger
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
-from cleanclip.spec.jobspec import STATE_PATH
-from cleanclip.spec.progress import StateSaved
+from cleanclip.vocabulary.jobspec import STATE_PATH
+from cleanclip.vocabulary.progress import StateSaved
 from worker.confinement.child_output import Excess
 from worker.confinement.trees import has_holes, remove_tree
 from worker.ledger import Ledger

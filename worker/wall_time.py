@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cleanclip.spec.attack_options import of_same_pixels
-from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.control import SEARCHES
-from cleanclip.spec.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
-from cleanclip.spec.model_cost import gflop_per_pass
-from cleanclip.spec.recipe import AuditOptions, UARRecipe
-from cleanclip.spec.scan_cost import WORDS_OF_A_SCAN, passes_of_searches
-from cleanclip.spec.scan_cost import num_passes as num_scan_passes
-from cleanclip.spec.vet_plan import num_embedded
+from cleanclip.vocabulary.attack_options import of_same_pixels
+from cleanclip.vocabulary.cautions import num_updates
+from cleanclip.vocabulary.control import SEARCHES
+from cleanclip.vocabulary.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
+from cleanclip.vocabulary.model_cost import gflop_per_pass
+from cleanclip.vocabulary.recipe import AuditOptions, UARRecipe
+from cleanclip.vocabulary.scan_cost import WORDS_OF_A_SCAN, passes_of_searches
+from cleanclip.vocabulary.scan_cost import num_passes as num_scan_passes
+from cleanclip.vocabulary.vet_plan import num_embedded
 from worker.staging.stage import Staged
 
 FLOOR_S = 7200.0

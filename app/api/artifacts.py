@@ -12,7 +12,7 @@ from app.live.ports import PortsDep
 from app.schemas.artifacts import ArtifactOut, ArtifactPage
 from app.schemas.jobs import SignatureOut
 from app.services import artifacts, jobs
-from cleanclip.spec.report import Report
+from cleanclip.vocabulary.report import Report
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 

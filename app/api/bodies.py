@@ -11,7 +11,7 @@ import json
 from fastapi import Request
 
 from app.domain.errors import InvalidInput
-from cleanclip.spec.strict_json import RepeatedKey, unique_keys
+from cleanclip.vocabulary.strict_json import RepeatedKey, unique_keys
 
 
 async def refuse_repeated_keys(request: Request) -> None:

@@ -21,7 +21,7 @@ from app.live.ports import PortsDep
 from app.schemas.checkpoints import CheckpointIn, CheckpointOut, CheckpointPage
 from app.schemas.deletions import DeletionOut
 from app.services import checkpoints, deletions, sources
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 
 router = APIRouter(prefix="/v1/checkpoints", tags=["checkpoints"])
 

@@ -16,7 +16,7 @@ from app.services import dry_run, found_attacks
 from app.services.dry_run import DryRun
 from app.services.estimates import Span
 from app.services.orders import Order
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.recipe import to_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

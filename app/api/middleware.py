@@ -1,7 +1,7 @@
 """Around every request, in plain ASGI: its id, its log line, its metrics, safe headers, limits on its body,
 and on the patience with who sends or takes too slowly.
 
-Knows no route but one: the streaming upload, which has its own limit. Pure ASGI because a wrapper that
+The one route that it names is the streaming upload, which has its own limit. Pure ASGI because a wrapper that
 buffers or spawns tasks would break streaming and cancellation.
 """
 

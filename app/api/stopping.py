@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def told_when_stopped(tell: Callable[[], None]) -> Iterator[None]:
+def on_stopping(tell: Callable[[], None]) -> Iterator[None]:
     """Within the block, `tell` is called at SIGTERM and SIGINT, before whoever handles them already.
 
     Handlers belong to the main thread; in any other this does nothing.

@@ -25,7 +25,7 @@ from app.services.api_keys import Caller
 from app.services.trail import note
 from app.services.upload_assembly import ClaimedPart
 from app.services.uploads import Announcement
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 log = get_logger(__name__)

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from alembic.util import CommandError
 
 from app.cli.access import account, migrate, operators_database
-from app.cli.keys import add_keys
+from app.cli.key_commands import add_keys
 from app.cli.ledger import add_ledger
 from app.cli.nulls import add_nulls
 from app.cli.output import say
 from app.cli.projects import add_project_commands
 from app.cli.serving import add_serve
 from app.cli.store import add_store
-from app.cli.webhooks import add_webhooks
+from app.cli.webhook_secrets import add_webhooks
 from app.domain.errors import DomainError
 from app.local.processes import CannotStart
 from app.services import operators

@@ -13,7 +13,7 @@ from app.settings import load_settings
 from app.storage.errors import StorageError
 from app.storage.s3 import S3Store
 from cleanclip.evidence.signed_file import NotVouched, check
-from cleanclip.spec.null_set import MAX_NULL_BYTES
+from cleanclip.vocabulary.null_set import MAX_NULL_BYTES
 
 _SHOWN = ("id", "name", "num_models", "size_bytes", "sha256", "created_at", "added_by", "signing_key_sha256")
 """`sha256` is over the null's content, as in the API and in reports; the row's own is over the file."""

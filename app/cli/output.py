@@ -16,9 +16,9 @@ def say(text: str) -> None:
 
 def print_row(values: Sequence[object], names: Sequence[str], options: argparse.Namespace) -> None:
     """One line a row: tab-separated, or with --json an object."""
-    told = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    reported = [value.isoformat() if isinstance(value, datetime) else value for value in values]
     if options.json:
-        sys.stdout.write(json.dumps(dict(zip(names, told, strict=True))) + "\n")
+        sys.stdout.write(json.dumps(dict(zip(names, reported, strict=True))) + "\n")
     else:
-        shown = ("-" if value is None else str(value) for value in told)
+        shown = ("-" if value is None else str(value) for value in reported)
         sys.stdout.write("\t".join(text if text.isprintable() else repr(text) for text in shown) + "\n")

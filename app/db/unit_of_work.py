@@ -22,7 +22,7 @@ from app.db.repositories.sweeping import SweepRepository
 from app.db.repositories.trail import TrailRepository
 from app.db.repositories.verdicts import VerdictRepository
 from app.db.repositories.webhook_claims import WebhookClaimRepository
-from app.db.repositories.webhooks import WebhookRepository
+from app.db.repositories.webhook_rows import WebhookRepository
 
 
 class UnitOfWork:

@@ -20,7 +20,7 @@ from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
 from app.live.written_jobs import WrittenJobs
 from app.queue.publisher import JobPublisher
-from app.services.webhooks import WebhookRules
+from app.services.webhook_management import WebhookRules
 from app.settings import Settings
 from app.storage.port import ObjectStore
 

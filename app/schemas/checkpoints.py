@@ -12,7 +12,7 @@ from app.domain.sources import MAX_SOURCE_CHARACTERS, without_query
 from app.domain.verdicts import MOST_IN_LISTS, MOST_SHOWN
 from app.schemas.common import Page, Sha256, StoredProblem, Time, WireIn, WireOut
 from app.schemas.verdicts import VerdictOut
-from cleanclip.spec.recipe import NUMBER, DeclaredOptions, parse
+from cleanclip.vocabulary.recipe import NUMBER, DeclaredOptions, parse
 
 
 class CheckpointIn(WireIn):

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from app.schemas.common import WireOut
 from app.schemas.jobs import KindName, PhaseName
-from cleanclip.spec.device_plan import DevicePlan
-from cleanclip.spec.recipe import Recipe
-from cleanclip.spec.recommended import RecipeSource
+from cleanclip.vocabulary.device_plan import DevicePlan
+from cleanclip.vocabulary.recipe import Recipe
+from cleanclip.vocabulary.recommended import RecipeSource
 
 
 class SpanOut(WireOut):

@@ -12,16 +12,16 @@ from app.schemas.orders import JobAudit
 from app.schemas.rebounds import ReboundOut
 from app.schemas.scans import ControlOut, OrderedScan, ScanResultOut
 from app.schemas.vettings import OrderedVet, VetResultOut
-from cleanclip.spec.audit_figures import AttackChange, AuditFigures
-from cleanclip.spec.found_attacks import TARGET_OF_SCAN
-from cleanclip.spec.measures import Difference
-from cleanclip.spec.progress import Count, Loss, Rate, Seconds
-from cleanclip.spec.recipe import OutputLayout, Policy, PolicySource, Recipe
-from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.remarks import remarks
-from cleanclip.spec.settled import SettledArchitecture
-from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
-from cleanclip.spec.verdicts import Verdict
+from cleanclip.vocabulary.audit_figures import AttackChange, AuditFigures
+from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
+from cleanclip.vocabulary.measures import Difference
+from cleanclip.vocabulary.progress import Count, Loss, Rate, Seconds
+from cleanclip.vocabulary.recipe import OutputLayout, Policy, PolicySource, Recipe
+from cleanclip.vocabulary.recommended import RecipeSource
+from cleanclip.vocabulary.remarks import remarks
+from cleanclip.vocabulary.settled import SettledArchitecture
+from cleanclip.vocabulary.strict_json import MAX_TEXT_CHARACTERS
+from cleanclip.vocabulary.verdicts import Verdict
 
 KindName = Literal["sanitize", "audit", "scan", "vet"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
@@ -143,8 +143,8 @@ class ResultOut(WireOut):
         if found.verdict is None or found.before is None:
             return found
         relearned = [(one.attack, one.ratio) for one in found.rebound.relearned] if found.rebound else []
-        told = remarks(found.before, found.after, found.verdict, relearned)
-        return found.model_copy(update={"remarks": told})
+        reported = remarks(found.before, found.after, found.verdict, relearned)
+        return found.model_copy(update={"remarks": reported})
 
 
 class JobLinks(WireOut):

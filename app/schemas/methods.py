@@ -9,10 +9,10 @@ from pydantic import TypeAdapter
 
 from app.schemas.common import WireOut
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec import recipe
-from cleanclip.spec.recommended import RECOMMENDATIONS, Family, Size
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary import recipe
+from cleanclip.vocabulary.recommended import RECOMMENDATIONS, Family, Size
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.vet_options import VetOptions
 
 _METHODS = get_args(get_args(recipe.Recipe)[0])
 _ATTACKS = get_args(get_args(recipe.AttackOptions)[0])

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from app.db.models import assets as rows
 from app.schemas.common import Page, Sha256, Time, WireOut
-from cleanclip.spec.measures import Count, Ratio
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.vocabulary.measures import Count, Ratio
+from cleanclip.vocabulary.scan_options import ScanOptions
 
 
 class NullLinks(WireOut):

@@ -10,10 +10,10 @@ from pydantic_core import PydanticCustomError
 
 from app.domain import limits
 from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
-from cleanclip.spec.bounds import ShortText
-from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, scans_first
-from cleanclip.spec.policy import PolicyName
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.bounds import ShortText
+from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, scans_first
+from cleanclip.vocabulary.policy import PolicyName
+from cleanclip.vocabulary.recipe import (
     NUMBER,
     AuditOptions,
     CleanCLIPRecipe,
@@ -23,8 +23,8 @@ from cleanclip.spec.recipe import (
     Seed,
     SuiteName,
 )
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.vet_options import VetOptions
 
 MetadataKey = Annotated[
     str, Field(min_length=1, max_length=limits.MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")

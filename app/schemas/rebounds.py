@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from app.schemas.common import WireOut
-from cleanclip.spec.exclusions import Digest
-from cleanclip.spec.measures import Count, Ratio
-from cleanclip.spec.rebound_figures import HighestASR, Rate, Updates
+from cleanclip.vocabulary.exclusions import Digest
+from cleanclip.vocabulary.measures import Count, Ratio
+from cleanclip.vocabulary.rebound_figures import HighestASR, Rate, Updates
 
 
 class ReboundCurveOut(WireOut):

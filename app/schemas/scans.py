@@ -9,12 +9,12 @@ from pydantic import Field
 
 from app.db.models.job import Job
 from app.schemas.common import CheckpointId, DatasetId, WireOut
-from cleanclip.spec.measures import Count, Estimate, Ratio
-from cleanclip.spec.null_set import Chosen, NullUsed
-from cleanclip.spec.scan_options import Detector, ScanOptions
-from cleanclip.spec.scan_report import DosePoint
-from cleanclip.spec.scan_statistics import Finite, NullFigures
-from cleanclip.spec.scan_verdicts import ScanVerdict
+from cleanclip.vocabulary.measures import Count, Estimate, Ratio
+from cleanclip.vocabulary.null_set import Chosen, NullUsed
+from cleanclip.vocabulary.scan_options import Detector, ScanOptions
+from cleanclip.vocabulary.scan_report import DosePoint
+from cleanclip.vocabulary.scan_statistics import Finite, NullFigures
+from cleanclip.vocabulary.scan_verdicts import ScanVerdict
 
 
 class ChosenNull(WireOut):

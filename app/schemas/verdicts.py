@@ -10,7 +10,7 @@ from app.db.models.assets import WeightsVerdict
 from app.db.repositories.verdicts import FoundVerdicts
 from app.domain.verdicts import VerdictStage
 from app.schemas.common import Time, WireOut
-from cleanclip.spec.verdicts import Outcome, headline, scan_headline
+from cleanclip.vocabulary.verdicts import Outcome, headline, scan_headline
 
 
 class VerdictLinks(WireOut):

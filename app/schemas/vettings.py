@@ -9,9 +9,9 @@ from pydantic import Field
 
 from app.db.models.job import Job
 from app.schemas.common import CheckpointId, DatasetId, WireOut
-from cleanclip.spec.measures import Count
-from cleanclip.spec.vet_options import ScoreName, VetOptions
-from cleanclip.spec.vet_report import Basis, Finite, LevelCount, MeasuredRecall, NotComputed
+from cleanclip.vocabulary.measures import Count
+from cleanclip.vocabulary.vet_options import ScoreName, VetOptions
+from cleanclip.vocabulary.vet_report import Basis, Finite, LevelCount, MeasuredRecall, NotComputed
 
 
 @dataclass(frozen=True, kw_only=True)

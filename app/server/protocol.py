@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.server.door import Door
+from app.server.connections import OpenConnections
 from app.server.refusals import HEAD_TOO_LARGE, HEAD_TOO_SLOW, NO_ONE_HOST, SERVER_FULL, UNREADABLE, Refusal
 from app.settings_groups import ConnectionSettings
 
@@ -46,7 +46,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def __init__(
         self,
-        door: Door,
+        connections: OpenConnections,
         limits: ConnectionSettings,
         send_timeout_s: float,
         *,
@@ -56,7 +56,7 @@ class LimitedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._door = door
+        self._connections = connections
         self._limits = limits
         self._send_timeout_s = send_timeout_s
         self._is_in_body = False
@@ -84,15 +84,15 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_since_s = self.loop.time()
-        refusal = self._door.enter(self, None if self.client is None else self.client[0])
+        refusal = self._connections.enter(self, None if self.client is None else self.client[0])
         if refusal is not None:
-            self._door.note(refusal.code)
+            self._connections.note(refusal.code)
             self._is_deaf = True
             transport.write(refusal.rendered())
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._door.leave(self)
+        self._connections.leave(self)
         super().connection_lost(exc)
 
     def give_way(self) -> None:
@@ -107,7 +107,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def look(self, now_s: float) -> None:
         """End what takes too long: a head, the rest of a body, the taking of an answer."""
         if self._is_unsent_too_long(now_s) or (self._ends_s is not None and now_s > self._ends_s):
-            self._door.note("too_slow")
+            self._connections.note("too_slow")
             self.transport.abort()
         elif self.transport.is_closing() or self._is_deaf or self._head_since_s is None:
             return
@@ -115,7 +115,7 @@ class LimitedProtocol(HttpToolsProtocol):
             if self._head_bytes:
                 self._refuse(HEAD_TOO_SLOW)
             else:  # never said a word: browsers connect ahead of need
-                self._door.note("idle")
+                self._connections.note("idle")
                 self.transport.close()
 
     def _is_unsent_too_long(self, now_s: float) -> bool:
@@ -177,7 +177,7 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self.cycle.response_complete:
             self._unread_bytes += num_bytes
             if self._unread_bytes > _MOST_UNREAD_BODY:
-                self._door.note("body_unread")
+                self._connections.note("body_unread")
                 self.transport.abort()
 
     # -- what the parser says
@@ -213,7 +213,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._is_in_body = True
         self._head_since_s, self._head_bytes, self._between_bytes, self._unread_bytes = None, 0, 0, 0
-        self._door.serves(self)
+        self._connections.serves(self)
 
     def _settle_host(self) -> None:
         """One valid Host, or none in HTTP/1.0; that of an absolute target overrides it (RFC 9112, 3.2)."""
@@ -244,7 +244,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_in_body and not self._is_deaf:
             self._ends_s = self.loop.time() + self._limits.keep_alive_s
         if not self.pipeline:
-            self._door.waits(self)
+            self._connections.waits(self)
 
     # -- ends
 
@@ -253,7 +253,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Say why, once, and read no more. Answers to earlier requests go out whole."""
-        self._door.note(refusal.code)
+        self._connections.note(refusal.code)
         if self._is_answering() and not self._is_in_body:
             self._end_after_answer()
             return
@@ -265,7 +265,7 @@ class LimitedProtocol(HttpToolsProtocol):
             if has_begun:  # no place for another answer
                 self.transport.abort()
                 return
-        self._door.waits(self)
+        self._connections.waits(self)
         self._unread_bytes, self._ends_s = 0, self.loop.time() + _LINGER_S
         self.transport.write(refusal.rendered())
         if self.transport.can_write_eof():

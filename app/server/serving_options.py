@@ -10,7 +10,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.live.metrics import Metrics
-from app.server.door import Door
+from app.server.connections import OpenConnections
 from app.server.protocol import LimitedProtocol
 from app.settings import ApiSettings, Settings
 from app.settings_groups import ConnectionSettings
@@ -22,7 +22,7 @@ class Lifespan(TypedDict):
     metrics: Metrics
 
 
-class BelievedProxies(TypedDict):
+class ProxyOptions(TypedDict):
     proxy_headers: bool
     forwarded_allow_ips: list[str]
 
@@ -34,7 +34,7 @@ class LimitedConnections:
     limits: ConnectionSettings
     trusted_proxies: tuple[str, ...]
     send_timeout_s: float
-    _door: Door | None = field(default=None, init=False, repr=False)
+    _connections: OpenConnections | None = field(default=None, init=False, repr=False)
 
     def __call__(
         self,
@@ -43,10 +43,12 @@ class LimitedConnections:
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> LimitedProtocol:
-        if self._door is None:  # not before: processes get this pickled
-            self._door = Door(self.limits, self.trusted_proxies, cast(Lifespan, app_state)["metrics"])
+        if self._connections is None:  # not before: processes get this pickled
+            self._connections = OpenConnections(
+                self.limits, self.trusted_proxies, cast(Lifespan, app_state)["metrics"]
+            )
         return LimitedProtocol(
-            self._door,
+            self._connections,
             self.limits,
             self.send_timeout_s,
             config=config,
@@ -56,7 +58,7 @@ class LimitedConnections:
         )
 
 
-def believed_proxies(api: ApiSettings) -> BelievedProxies:
+def proxy_options(api: ApiSettings) -> ProxyOptions:
     """uvicorn's options. Its own default believes whatever is said from 127.0.0.1, a proxy or not."""
     return {"proxy_headers": bool(api.trusted_proxies), "forwarded_allow_ips": list(api.trusted_proxies)}
 
@@ -75,5 +77,5 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "timeout_worker_healthcheck": 60,  # of a process; at uvicorn's 5 s a busy machine starts none
         "server_header": False,
         "access_log": False,
-        **believed_proxies(settings.api),
+        **proxy_options(settings.api),
     }

@@ -43,7 +43,7 @@ from app.services.orders import (
 )
 from app.services.phase_sentences import describe_phase
 from app.settings import Settings
-from cleanclip.spec.cautions import (
+from cleanclip.vocabulary.cautions import (
     TrainedClasses,
     before_audit,
     before_training,
@@ -51,16 +51,16 @@ from cleanclip.spec.cautions import (
     check_folds,
     check_split,
 )
-from cleanclip.spec.control import TOO_FEW_IMAGES, NotSearched
-from cleanclip.spec.device_memory import SPREAD, sharing
-from cleanclip.spec.device_plan import DevicePlan, Work
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.model_cost import NO_PLAN, ModelCost, has_no_plan
-from cleanclip.spec.recipe import AuditOptions, to_json
-from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.scan_options import MIN_SEARCHED
-from cleanclip.spec.scan_section import MOST_FOUND
-from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
+from cleanclip.vocabulary.control import TOO_FEW_IMAGES, NotSearched
+from cleanclip.vocabulary.device_memory import SPREAD, sharing
+from cleanclip.vocabulary.device_plan import DevicePlan, Work
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.model_cost import NO_PLAN, ModelCost, has_no_plan
+from cleanclip.vocabulary.recipe import AuditOptions, to_json
+from cleanclip.vocabulary.recommended import RecipeSource
+from cleanclip.vocabulary.scan_options import MIN_SEARCHED
+from cleanclip.vocabulary.scan_section import MOST_FOUND
+from cleanclip.vocabulary.vet_plan import NO_ANCHOR, NO_TRUSTED
 
 MOST_COMPARED_CHARACTERS = 200_000
 """Of class names: longer ones would take this process more than some 50 ms."""
@@ -317,8 +317,8 @@ def _judge_fit(
             check_folds(labelled.counts, names, probe.folds)
     recipe, num_training = order.recipe, load.num_training
     if recipe is not None and load.num_labelled is not None and load.num_labelled < MIN_SEARCHED:
-        told = NotSearched(not_searched=TOO_FEW_IMAGES).sentence
-        answer.warnings.append(f"{load.num_labelled} labelled images. {told}")
+        reported = NotSearched(not_searched=TOO_FEW_IMAGES).sentence
+        answer.warnings.append(f"{load.num_labelled} labelled images. {reported}")
     if recipe is None or num_training is None:
         return
     model = model_named(checkpoint)

@@ -18,9 +18,9 @@ from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
 from app.services.orders import LABELLED, MAIN, RETRIEVAL, TRUSTED
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.recipe import AuditOptions, Recipe, parse, parse_recipe
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.recipe import AuditOptions, Recipe, parse, parse_recipe
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.vet_options import VetOptions
 
 MOST_JOBS = 20
 """The newest of them: a service is upgraded, and machines are exchanged."""

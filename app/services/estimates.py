@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.states import JobPhase
-from cleanclip.spec.attack_options import of_same_pixels
-from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.control import SEARCHES
-from cleanclip.spec.device_plan import CAPTION_SHARE, inversion_flop, training_flop
-from cleanclip.spec.model_cost import ModelCost
-from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
-from cleanclip.spec.scan_cost import WORDS_OF_A_SCAN, num_climbing, num_passes, passes_of_searches
-from cleanclip.spec.scan_options import MIN_SEARCHED, CollapseDetectorOptions, ScanOptions
-from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_plan import num_embedded
+from cleanclip.vocabulary.attack_options import of_same_pixels
+from cleanclip.vocabulary.cautions import num_updates
+from cleanclip.vocabulary.control import SEARCHES
+from cleanclip.vocabulary.device_plan import CAPTION_SHARE, inversion_flop, training_flop
+from cleanclip.vocabulary.model_cost import ModelCost
+from cleanclip.vocabulary.recipe import AuditOptions, AuditPrecision, Recipe
+from cleanclip.vocabulary.scan_cost import WORDS_OF_A_SCAN, num_ascents, num_passes, passes_of_searches
+from cleanclip.vocabulary.scan_options import MIN_SEARCHED, CollapseDetectorOptions, ScanOptions
+from cleanclip.vocabulary.vet_options import VetOptions
+from cleanclip.vocabulary.vet_plan import num_embedded
 
 Unit = Literal["bytes", "images", "samples", "passes", "jobs"]
 
@@ -87,7 +87,7 @@ class Load:
             assert recipe is not None, "a cleaning has the phase"
             return amount * training_flop(cost, recipe) + inversion_flop(cost, recipe)
         passes, searches = amount * (3 if UNIT_OF[phase] == "passes" else 1), self._searches(phase)
-        return cost.image.flop * (passes - num_climbing(searches)) + self._num_texts(phase) * (
+        return cost.image.flop * (passes - num_ascents(searches)) + self._num_texts(phase) * (
             CAPTION_SHARE * cost.text.flop
         )
 

@@ -1,6 +1,6 @@
 """What those who follow jobs of one project are owed: one look for all of them, however many they are.
 
-Knows no connection and keeps nothing: who follows what, and what they have already, is told to it.
+Has no connection and keeps nothing: who follows what, and what they have already, comes with each call.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from app.services import artifacts, jobs
 from app.services.api_keys import Caller
 from app.services.orders import LABELLED, SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
-from cleanclip.spec.attack_options import AttackOptions
-from cleanclip.spec.found_attacks import audit_with, check_scan_of, fitting, section_of
-from cleanclip.spec.scan_report import ScanReport, load_scan
+from cleanclip.vocabulary.attack_options import AttackOptions
+from cleanclip.vocabulary.found_attacks import audit_with, check_scan_of, fitting, section_of
+from cleanclip.vocabulary.scan_report import ScanReport, load_scan
 
 POINTER = "/audit/attacks_from_scan"
 MAX_REPORT_BYTES = 8 * 2**20

@@ -30,7 +30,7 @@ from app.services.orders import (
 )
 from app.services.trail import note
 from app.settings import QuotaSettings, WorkerSettings
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.recipe import to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
 

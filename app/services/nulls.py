@@ -23,9 +23,9 @@ from app.domain.shown_texts import is_fit_to_show
 from app.services.orders import ANCHOR, SUSPECT, Order, check_templates, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.kinds.scan import scanned_names
-from cleanclip.spec import null_set
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary import null_set
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import to_json
 
 AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
@@ -124,7 +124,7 @@ def scan_spec(
 
 
 def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> Row | None:
-    """The null that the order's scan is judged by; `cleanclip.spec.null_set.Chosen` says which `auto` takes.
+    """The null that the order's scan is judged by; `vocabulary.null_set.Chosen` says which `auto` takes.
 
     Raises NotFound, InvalidInput (`null_does_not_fit`, `null_holds_the_suspect`).
     """

@@ -22,14 +22,14 @@ from app.settings import WorkerSettings
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import Input, trained_on_the_test
-from cleanclip.spec import anchors, device_memory, templates
-from cleanclip.spec.errors import OptionsRejected, SanitizerError
-from cleanclip.spec.model_cost import ModelCost, cost_of
-from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
-from cleanclip.spec.recommended import Model, RecipeSource, model_of, with_recommended
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary import anchors, device_memory, templates
+from cleanclip.vocabulary.errors import OptionsRejected, SanitizerError
+from cleanclip.vocabulary.model_cost import ModelCost, cost_of
+from cleanclip.vocabulary.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
+from cleanclip.vocabulary.recommended import Model, RecipeSource, model_of, with_recommended
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_section import ScanSection
+from cleanclip.vocabulary.vet_options import VetOptions
 
 SUSPECT, ANCHOR = CHECKPOINT_COLUMNS
 MAIN, LABELLED, RETRIEVAL, TRUSTED = DATASET_COLUMNS

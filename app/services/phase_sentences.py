@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from app.domain.states import JobPhase
 from app.services.estimates import Load
-from cleanclip.spec.attack_options import of_same_pixels
-from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.attack_options import of_same_pixels
+from cleanclip.vocabulary.cautions import num_updates
+from cleanclip.vocabulary.recipe import Recipe, UARRecipe
 
 
 def describe_phase(phase: JobPhase, load: Load) -> str:
@@ -71,30 +71,30 @@ def _measured(phase: JobPhase, load: Load) -> str:
     assert load.audit is not None, "an audit is ordered"
     if load.num_labelled is None:
         return "how many images is not known."
-    told = f"{_count(load.num_labelled, 'image')}, each {load.passes(phase)} times through a model."
+    reported = f"{_count(load.num_labelled, 'image')}, each {load.passes(phase)} times through a model."
     if load.num_retrieval is not None:
         pairs = min(load.num_retrieval, load.audit.max_retrieval_pairs)
         times = 1 + len(load.audit.attacks) + load.num_found
-        told += f" Retrieval on {_count(pairs, 'pair')}, each {times} times."
-    return told
+        reported += f" Retrieval on {_count(pairs, 'pair')}, each {times} times."
+    return reported
 
 
 def _rebound(load: Load) -> str:
     rebound = None if load.audit is None else load.audit.rebound
     assert rebound is not None, "the phase is there where it was ordered"
-    told = (
+    reported = (
         f"Trains {_count(rebound.num_curves, 'copy', 'copies')} of the cleaned model further, "
         f"{_count(rebound.steps[-1], 'update')} each, and measures {_count(len(rebound.steps), 'time')} on "
         f"up to {_count(rebound.max_images, 'image')}."
     )
     if rebound.poisons:
-        told += (
+        reported += (
             f" Then two more for each attack that worked, with {_count(rebound.poisons, 'poisoned sample')} "
             f"among {rebound.relearning_samples:,}."
         )
     if rebound.interpolation_halvings:
-        told += " Measures the weights between the cleaned model and the input model, without training."
-    return told
+        reported += " Measures the weights between the cleaned model and the input model, without training."
+    return reported
 
 
 def _training(load: Load) -> str:

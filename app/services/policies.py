@@ -18,13 +18,13 @@ from app.domain.limits import MAX_POLICIES
 from app.services.api_keys import Caller
 from app.services.orders import as_invalid
 from app.services.trail import note
-from cleanclip.spec.attack_options import kind_of
-from cleanclip.spec.cautions import check_rebound
-from cleanclip.spec.clip_text import num_different
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.found_attacks import KINDS_FOUND
-from cleanclip.spec.policy import check_audit, check_images, check_itself, check_searched, too_few
-from cleanclip.spec.recipe import AuditOptions, Policy, PolicySource, Recipe, parse, to_json
+from cleanclip.vocabulary.attack_options import kind_of
+from cleanclip.vocabulary.cautions import check_rebound
+from cleanclip.vocabulary.clip_text import num_different
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.found_attacks import KINDS_FOUND
+from cleanclip.vocabulary.policy import check_audit, check_images, check_itself, check_searched, too_few
+from cleanclip.vocabulary.recipe import AuditOptions, Policy, PolicySource, Recipe, parse, to_json
 
 
 def put(unit: UnitOfWork, caller: Caller, name: str, policy: Policy) -> tuple[rows.Policy, bool]:

@@ -17,7 +17,7 @@ from app.services.api_keys import Caller
 from app.services.trail import note
 from app.services.uploads import Announcement
 from app.settings import Settings
-from cleanclip.spec.recipe import DeclaredOptions, to_json
+from cleanclip.vocabulary.recipe import DeclaredOptions, to_json
 
 
 def allowed(text: str, *, project_id: str, own_bucket: str | None, settings: Settings) -> Source:

@@ -26,7 +26,7 @@ from app.services.trail import note
 from app.settings import UploadSettings
 from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore, Part
-from cleanclip.spec.recipe import DeclaredOptions, to_json
+from cleanclip.vocabulary.recipe import DeclaredOptions, to_json
 
 
 @dataclass(frozen=True, kw_only=True)

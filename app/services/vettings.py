@@ -15,8 +15,8 @@ from app.domain.states import DatasetKind
 from app.services.artifacts import check_finished
 from app.services.orders import Order, naming
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec import exclusions
-from cleanclip.spec.vet_report import EXCLUDED_NAME
+from cleanclip.vocabulary import exclusions
+from cleanclip.vocabulary.vet_report import EXCLUDED_NAME
 
 
 class Validated(Protocol):
@@ -76,10 +76,10 @@ def list_of(
     column = next((one for one, dataset in data.items() if _digest(dataset) == digest), None)
     if column is None:
         raise exclusions.of_another_dataset(digest)
-    told = (job.result or {})["vet"]
+    reported = (job.result or {})["vet"]
     return column, {
         "job_id": job.id,
         "list_sha256": artifact.sha256,
-        "num": told["set_aside"]["num"],
-        "reason": told["reason"],
+        "num": reported["set_aside"]["num"],
+        "reason": reported["reason"],
     }

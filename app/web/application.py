@@ -18,13 +18,13 @@ from app.settings import StorageSettings
 from app.web.data import artifacts, checkpoints, dataset, datasets, uploads
 from app.web.jobs import compare, failures, job, jobs, new_job, new_search
 from app.web.kit import static_files
-from app.web.project import keys, policies, sign_in, trail, usage, webhook_deliveries, webhooks
+from app.web.project import key_pages, policies, sign_in, trail, usage, webhook_deliveries, webhook_pages
 
 PREFIX = "/ui"
 MODULES = (
     *(sign_in, new_job, new_search, jobs, job, artifacts, compare, policies),
     *(checkpoints, uploads, datasets, dataset),
-    *(keys, usage, trail, webhooks, webhook_deliveries, static_files),
+    *(key_pages, usage, trail, webhook_pages, webhook_deliveries, static_files),
 )
 """A page each, or a few of one noun."""
 

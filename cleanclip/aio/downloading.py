@@ -1,7 +1,7 @@
 """Fetches one large file in pieces, four at a time, into NAME.part, which a later run continues.
 
 The pieces that are whole are noted beside it (NAME.part.json). Only when the digest of the whole is the
-promised one does the file get its name, in one step; otherwise it is removed. Knows no route: it is given a
+promised one does the file get its name, in one step; otherwise it is removed. It is given a
 source of URLs.
 """
 

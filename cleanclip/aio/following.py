@@ -21,7 +21,7 @@ from cleanclip.aio.wire import Wire
 from cleanclip.errors import ApiError, RateLimited, ServerError, TransportError
 from cleanclip.models import Event, EventPage, Job
 from cleanclip.retries import Retries
-from cleanclip.spec.strict_json import refuse_many
+from cleanclip.vocabulary.strict_json import refuse_many
 
 MEDIA_TYPE = "text/event-stream"
 MAX_FRAME_BYTES = 8 * 1024 * 1024

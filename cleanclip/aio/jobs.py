@@ -13,7 +13,7 @@ from cleanclip.dry_run_models import DryRun
 from cleanclip.errors import JobCancelled, JobFailed, UnexpectedAnswer
 from cleanclip.models import Artifact, Event, EventPage, Job, Page, Verdicts
 from cleanclip.project_models import Deletion
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.vocabulary.strict_json import parse_bounded
 
 
 class Jobs:

@@ -20,8 +20,8 @@ import httpx
 from cleanclip.errors import ApiError, TransportError, UnexpectedAnswer, api_error
 from cleanclip.models import Answer
 from cleanclip.retries import RETRIED_STATUSES, AsyncClock, Retries, parse_retry_after
-from cleanclip.spec.strict_json import parse_bounded, refuse_many
 from cleanclip.unreachable import why_unreachable
+from cleanclip.vocabulary.strict_json import parse_bounded, refuse_many
 
 A = TypeVar("A", bound=Answer)
 Query = Mapping[str, str | int | None]

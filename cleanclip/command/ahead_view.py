@@ -8,9 +8,9 @@ from typing import Any
 from cleanclip.command.formats import size, span, table
 from cleanclip.dry_run_models import DryRun, PhaseAhead, TimeSpan
 from cleanclip.errors import with_remedy
-from cleanclip.spec.device_plan import DevicePlan
-from cleanclip.spec.recipe import parse, parse_recipe
-from cleanclip.spec.recommended import RecipeSource
+from cleanclip.vocabulary.device_plan import DevicePlan
+from cleanclip.vocabulary.recipe import parse, parse_recipe
+from cleanclip.vocabulary.recommended import RecipeSource
 
 _UNITS = {"images": "images", "samples": "samples trained on", "passes": "images forward and backward"}
 

@@ -15,7 +15,7 @@ from cleanclip.command.scan_view import searched
 from cleanclip.command.session import JsonFlag, session_of
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.models import Job
-from cleanclip.spec.figures import in_brief, short
+from cleanclip.vocabulary.figures import in_brief, short
 
 LEAST, MOST = 2, 6
 

@@ -19,8 +19,8 @@ from cleanclip.command import views
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.output import Output
 from cleanclip.models import Job, Verdict
-from cleanclip.spec.verdicts import AGAINST, WORST_FIRST
 from cleanclip.sync.client import Client
+from cleanclip.vocabulary.verdicts import AGAINST, WORST_FIRST
 
 OUTCOMES = tuple(outcome for outcome in WORST_FIRST if outcome != "pass")
 """Worst first; only "pass" is none of them."""

@@ -33,12 +33,12 @@ from cleanclip.command import (
 from cleanclip.command.commands import Commands
 from cleanclip.command.exit_codes import HELP, ExitCode, exit_code_of
 from cleanclip.command.jobs import jobs
-from cleanclip.command.keys import keys
+from cleanclip.command.key_commands import keys
 from cleanclip.command.output import Output
 from cleanclip.command.policies import policies
 from cleanclip.command.session import Session
 from cleanclip.command.settings import NotConfigured
-from cleanclip.command.webhooks import webhooks
+from cleanclip.command.webhook_commands import webhooks
 from cleanclip.errors import ApiError, CleanClipError, ErrorItem
 
 app = Commands(
@@ -151,7 +151,7 @@ def _error_text(error: BaseException) -> str:
     if not isinstance(error, ApiError):
         return str(error) or type(error).__name__
     lines = [str(error)]
-    lines += [told for item in error.errors if (told := _told_value(item, error.detail))]
+    lines += [reported for item in error.errors if (reported := _told_value(item, error.detail))]
     if error.request_id is not None:
         lines.append(f"  ({error.code}, request {error.request_id})")
     return "\n".join(lines)

@@ -10,11 +10,18 @@ from typing import Any, get_args
 import typer
 from pydantic import ValidationError
 
-from cleanclip.spec.found_attacks import TARGET_OF_SCAN
-from cleanclip.spec.near_names import near_names
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OutputLayout, Policy, parse, parse_recipe
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
+from cleanclip.vocabulary.near_names import near_names
+from cleanclip.vocabulary.recipe import (
+    AuditOptions,
+    DeclaredOptions,
+    OutputLayout,
+    Policy,
+    parse,
+    parse_recipe,
+)
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.vet_options import VetOptions
 
 _OF_SERVICE = frozenset(
     {

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import typer
 
 from cleanclip.command import values
-from cleanclip.spec.recipe import UARRecipe, parse_recipe, to_json
+from cleanclip.vocabulary.recipe import UARRecipe, parse_recipe, to_json
 
 RECOMMENDED, DEFAULTS = "recommended", "defaults"
 

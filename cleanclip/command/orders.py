@@ -13,7 +13,7 @@ from cleanclip.command.checkpoint_order import CheckpointOrder
 from cleanclip.command.commands import command_of
 from cleanclip.command.order_fields import RECOMMENDED, leaves_method, policy_of, recipe_of, training_kind_of
 from cleanclip.command.steps import Order, named
-from cleanclip.spec.found_attacks import scans_first
+from cleanclip.vocabulary.found_attacks import scans_first
 
 _NAMED_OPTIONS = (
     *("method", "epochs", "learning_rate", "lambda1", "lambda2", "threshold", "batch_size", "warmup_steps"),

@@ -18,8 +18,8 @@ from cleanclip.command.session import JsonFlag, session_of
 from cleanclip.command.steps import Order, named
 from cleanclip.errors import Unreadable
 from cleanclip.models import Null
-from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.sync.client import Client
+from cleanclip.vocabulary.scan_options import ScanOptions
 
 _PAGE = 100
 

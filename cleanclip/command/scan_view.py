@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from cleanclip.command.formats import table
-from cleanclip.spec.control import ON_OUR_MODELS, Search, is_judged
-from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.scan_options import PatternFamily
-from cleanclip.spec.scan_report import WHO_MEASURED
-from cleanclip.spec.verdicts import scan_headline
+from cleanclip.vocabulary.control import ON_OUR_MODELS, Search, is_judged
+from cleanclip.vocabulary.image_edits import Edit
+from cleanclip.vocabulary.scan_options import PatternFamily
+from cleanclip.vocabulary.scan_report import WHO_MEASURED
+from cleanclip.vocabulary.verdicts import scan_headline
 
 _SEARCH: TypeAdapter[Search] = TypeAdapter(Search)
 _FAMILY: TypeAdapter[PatternFamily | Edit] = TypeAdapter(PatternFamily | Edit)
@@ -51,12 +51,12 @@ def control(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["", ON_OUR_MODELS, table(columns, led)] if led else []
 
 
-def searched_again(told: Any) -> list[str]:
+def searched_again(reported: Any) -> list[str]:
     """Of cleaned weights, from report.json, which says how hard it looked, or from a job's result."""
-    if not isinstance(told, Mapping):
-        return control(told)
-    search = _SEARCH.validate_python(told)
-    return ["", search.sentence, *control(told.get("families") or ())]
+    if not isinstance(reported, Mapping):
+        return control(reported)
+    search = _SEARCH.validate_python(reported)
+    return ["", search.sentence, *control(reported.get("families") or ())]
 
 
 def searched(one: Mapping[str, Any]) -> str:

@@ -27,10 +27,10 @@ from cleanclip.errors import Forbidden, InvalidInput, NotFound, with_remedy
 from cleanclip.memory import Memory, of_file
 from cleanclip.models import Checkpoint, Dataset, Job
 from cleanclip.retries import Clock
-from cleanclip.spec.proposed import BESIDE, CLEANCLIP, UAR, reason_for_uar
-from cleanclip.spec.recommended import Family, model_of
 from cleanclip.sync.client import Client
 from cleanclip.sync.downloading import sha256_of
+from cleanclip.vocabulary.proposed import BESIDE, CLEANCLIP, UAR, reason_for_uar
+from cleanclip.vocabulary.recommended import Family, model_of
 
 _ADDRESS = "s3://"
 _OPTION = {
@@ -158,8 +158,8 @@ class Steps:
         if checkpoint_id is None:
             if order.file is not None:
                 check_head(order.file)
-                told = f"{order.file.name} ({size(order.file.stat().st_size)})"
-                self._output.note(f"{told} would be sent and inspected first.")
+                reported = f"{order.file.name} ({size(order.file.stat().st_size)})"
+                self._output.note(f"{reported} would be sent and inspected first.")
             else:
                 self._output.note(f"{order.source} would be fetched and inspected first.")
             if order.body.get("kind") == "sanitize" and not order.takes_defaults:
@@ -311,8 +311,8 @@ class Steps:
         """The newest of the same bytes and declarations that the service holds, whoever sent it."""
         page = self._client.checkpoints.list(state="accepted", sha256=sha256_of(file), limit=100)
         for found in page.data:
-            told = {name: value for name, value in (found.declared or {}).items() if value is not None}
-            if told == dict(declared):
+            reported = {name: value for name, value in (found.declared or {}).items() if value is not None}
+            if reported == dict(declared):
                 return found
         return None
 

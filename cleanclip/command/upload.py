@@ -21,10 +21,10 @@ from cleanclip.command.session import (
     wait_for_checkpoint,
 )
 from cleanclip.errors import NotACheckpoint
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import HEAD_BYTES, container_of_head
 from cleanclip.sync.client import Client
 from cleanclip.transfer import SentFile
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import HEAD_BYTES, container_of_head
 
 TAKE_UP = "the same command continues where it stopped."
 

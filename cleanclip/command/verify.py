@@ -12,8 +12,8 @@ from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.formats import plain
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag
-from cleanclip.evidence import keys, sentences, verification
-from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence import public_keys, sentences, verification
+from cleanclip.evidence.public_keys import PublicKey
 from cleanclip.evidence.verification import Verification
 
 
@@ -55,9 +55,9 @@ def verify(
 
 def trusted_keys(folder: Path, files: Sequence[Path], key_folder: Path | None = None) -> list[PublicKey]:
     """Keys to check a folder's files with. Raises Unreadable; typer.BadParameter for one that lies in it."""
-    trusted: list[PublicKey] = [keys.load(path) for path in files]
+    trusted: list[PublicKey] = [public_keys.load(path) for path in files]
     if key_folder is not None:
-        trusted += keys.load_folder(key_folder)
+        trusted += public_keys.load_folder(key_folder)
     if any(one.path.resolve().parent == folder.resolve() for one in trusted):
         raise typer.BadParameter(
             "A key that came with the files proves nothing. Use a key that you got in another way.",

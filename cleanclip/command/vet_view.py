@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanclip.command.formats import table
-from cleanclip.spec.verdicts import vet_headline
+from cleanclip.vocabulary.verdicts import vet_headline
 
 
 def vet(found: Mapping[str, Any]) -> str:

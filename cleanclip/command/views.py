@@ -10,11 +10,11 @@ from cleanclip.command.formats import fields, size, span, table, when
 from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from cleanclip.project_models import Key
-from cleanclip.spec.figures import in_brief
-from cleanclip.spec.progress import rate_words
-from cleanclip.spec.report_inputs import scanner_words
-from cleanclip.spec.untrusted import shown
-from cleanclip.spec.verdicts import NOT_AUDITED, standing, state_words
+from cleanclip.vocabulary.figures import in_brief
+from cleanclip.vocabulary.progress import rate_words
+from cleanclip.vocabulary.report_inputs import scanner_words
+from cleanclip.vocabulary.untrusted import shown
+from cleanclip.vocabulary.verdicts import NOT_AUDITED, standing, state_words
 
 
 def _reason(error: Reason | None) -> str | None:
@@ -282,6 +282,6 @@ def figures(report: Mapping[str, Any]) -> str:
     elif report.get("preliminary"):
         text = f"{first_verdict(report)}\n\n{text}"
     text = "\n".join([text, *scan_view.searched_again(report.get("control") or ())])
-    told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
-    warnings = [f"! {shown(str(warning))}" for warning in told]
+    reported = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
+    warnings = [f"! {shown(str(warning))}" for warning in reported]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text

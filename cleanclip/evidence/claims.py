@@ -14,9 +14,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleanclip.evidence.findings import STATEMENT_NAME, Finding, misfit
-from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.vet_report import VetReport
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.vet_report import VetReport
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -73,12 +73,12 @@ def compare(facts: Claimed, report: AnyReport, document: Mapping[str, Any]) -> I
     )
     for index, (one, fact) in enumerate(zip_longest(report.data, facts.data)):
         if fact is None or fact.num_samples is not None:
-            told = one and one.num_samples, fact and fact.num_samples
-            yield from differing((f"data[{index}].num_samples", *told))
+            reported = one and one.num_samples, fact and fact.num_samples
+            yield from differing((f"data[{index}].num_samples", *reported))
 
 
-def differing(*told: tuple[str, object, object]) -> Iterator[Finding]:
+def differing(*reported: tuple[str, object, object]) -> Iterator[Finding]:
     """Triples: a place of the report, what it says there, what the statement says."""
-    for where, in_report, in_statement in told:
+    for where, in_report, in_statement in reported:
         if in_report != in_statement:
             yield misfit(where, f"is not what {STATEMENT_NAME} says of the same thing")

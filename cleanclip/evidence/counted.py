@@ -1,6 +1,6 @@
 """Whether counts are what the rest of a report makes of them.
 
-That no share counts more than there is, and what follows from counts, stands in `cleanclip.spec.measures`.
+That no share counts more than there is, and what follows from counts, stands in `vocabulary.measures`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.measures import Difference, Estimate
+from cleanclip.vocabulary.measures import Difference, Estimate
 
 _TOLERANCE = 1e-9
 
@@ -19,10 +19,14 @@ def close(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
 
 
-def same(where: str, told: object, expected: object) -> Iterator[Finding]:
+def same(where: str, reported: object, expected: object) -> Iterator[Finding]:
     """Whether a thing is what the rest of the report makes of it."""
-    if told != expected:
-        shown = f"is {told}, not {expected}" if isinstance(told, int | float) else "is not that of the rest"
+    if reported != expected:
+        shown = (
+            f"is {reported}, not {expected}"
+            if isinstance(reported, int | float)
+            else "is not that of the rest"
+        )
         yield misfit(where, shown)
 
 

@@ -1,6 +1,6 @@
 """Whether a report's counts fit each other, and those after a cleaning those before.
 
-Which shares there are stands in `cleanclip.spec.figures`. Held against nothing: `created_at`,
+Which shares there are stands in `cleanclip.vocabulary.figures`. Held against nothing: `created_at`,
 `skipped_examples` and `vouched_for`, which are no figures.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from cleanclip.evidence import ranks
 from cleanclip.evidence.counted import difference, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.audit_figures import MOST_CLASSES_TOLD, AttackFigures, AuditFigures
-from cleanclip.spec.figures import Line, Others, at, of_attack, of_model, of_retrieval
-from cleanclip.spec.measures import Difference, Estimate, TopK, Towards
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import Report
+from cleanclip.vocabulary.audit_figures import MOST_CLASSES_REPORTED, AttackFigures, AuditFigures
+from cleanclip.vocabulary.figures import Line, Others, at, of_attack, of_model, of_retrieval
+from cleanclip.vocabulary.measures import Difference, Estimate, TopK, Towards
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report import Report
 
 
 def check(report: Report) -> Iterator[Finding]:
@@ -76,8 +76,8 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     for data in (one for one in report.data if one.kind == "labelled"):
         yield from same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
         if data.num_classes is not None and ks and max(ks) >= data.num_classes:
-            told = f"goes up to {max(ks)}, of {data.num_classes} classes"
-            yield misfit(f"{where}.untriggered_target_top_k", told)
+            reported = f"goes up to {max(ks)}, of {data.num_classes} classes"
+            yield misfit(f"{where}.untriggered_target_top_k", reported)
     yield from _targets(where, figures, report)
     for inside, floor in ranks.floors(where, figures):
         rate, top_k = floor.untriggered_target_rate, floor.untriggered_target_top_k
@@ -111,8 +111,8 @@ def _targets(where: str, figures: AuditFigures, report: Report) -> Iterator[Find
         for target, rate in floors:
             counted = sum(one.accuracy.n for one in figures.ca_per_class if one.class_name == target)
             if counted != figures.ca.n - rate.n:
-                told = f"has {counted} images for a target that has another number"
-                yield misfit(f"{where}.ca_per_class", told)
+                reported = f"has {counted} images for a target that has another number"
+                yield misfit(f"{where}.ca_per_class", reported)
 
 
 def _classes(where: str, figures: AuditFigures) -> Iterator[Finding]:
@@ -141,31 +141,31 @@ def _same_classes(report: Report, after: AuditFigures) -> Iterator[Finding]:
         if now.accuracy.successes < one.accuracy.successes
     ]
     changes.sort(key=lambda change: -(change[2] - change[3]) / change[1])  # stable, as the library's
-    told = [
+    reported = [
         (one.class_name, one.lost.n, one.before.successes, one.after.successes) for one in report.classes_lost
     ]
-    if told != changes[:MOST_CLASSES_TOLD]:
+    if reported != changes[:MOST_CLASSES_REPORTED]:
         yield misfit("classes_lost", "are not those that lost the most by ca_per_class")
 
 
 def _probe(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
     """The linear probe: there where it was ordered, and of counts that can be."""
-    ordered, told = report.audit.linear_probe, figures.linear_probe
-    if (told is None) != (ordered is None):
+    ordered, reported = report.audit.linear_probe, figures.linear_probe
+    if (reported is None) != (ordered is None):
         yield misfit(f"{where}.linear_probe", "is there exactly where one was ordered")
-    elif told and ordered and told.num_iterations > ordered.max_iterations:
+    elif reported and ordered and reported.num_iterations > ordered.max_iterations:
         yield misfit(f"{where}.linear_probe.num_iterations", f"is over {ordered.max_iterations}")
     floors: dict[str, int] = {}
     for index, attack in enumerate(figures.attacks):
         inside, probed = f"{where}.attacks[{index}].linear_probe", attack.linear_probe
-        if (probed is None) != (told is None):
+        if (probed is None) != (reported is None):
             yield misfit(inside, "is there exactly where that without a trigger is")
-        if probed is None or told is None:
+        if probed is None or reported is None:
             continue
         if probed.pa.successes + probed.asr.successes > figures.ca.n:
             yield misfit(f"{inside}.pa.successes", "does not fit the attack's successes")
         floor = probed.untriggered_target_rate.successes
-        if told.accuracy.successes + floor > figures.ca.n:
+        if reported.accuracy.successes + floor > figures.ca.n:
             yield misfit(f"{inside}.untriggered_target_rate.successes", "does not fit the accuracy")
         if floors.setdefault(attack.target, floor) != floor:
             yield misfit(f"{inside}.untriggered_target_rate", "is another than before, of the same target")
@@ -173,12 +173,12 @@ def _probe(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
 
 def _drift(report: Report) -> Iterator[Finding]:
     """There after a cleaning and nowhere else, of all images and all classes."""
-    told = report.drift
-    if (told is None) != (report.after is None):
+    reported = report.drift
+    if (reported is None) != (report.after is None):
         yield misfit("drift", "belongs to an audit after cleaning")
-    if told is not None:
-        yield from same("drift.images.n", told.images.n, report.before.ca.n)
-        yield from same("drift.classes.n", told.classes.n, num_classes(report) or told.classes.n)
+    if reported is not None:
+        yield from same("drift.images.n", reported.images.n, report.before.ca.n)
+        yield from same("drift.classes.n", reported.classes.n, num_classes(report) or reported.classes.n)
 
 
 def _skipped(report: Report) -> Iterator[Finding]:
@@ -275,8 +275,8 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
             yield misfit(f"{where}.lost", "is not a loss")
         if index and change.lost.value > changes[index - 1].lost.value:
             yield misfit(f"{where}.lost", "is more than what the class before it lost")
-    if len(changes) > MOST_CLASSES_TOLD:
-        yield misfit("classes_lost", f"are {len(changes)}, more than {MOST_CLASSES_TOLD}")
+    if len(changes) > MOST_CLASSES_REPORTED:
+        yield misfit("classes_lost", f"are {len(changes)}, more than {MOST_CLASSES_REPORTED}")
     if len(changes) > (num_classes(report) or len(changes)):
         yield misfit("classes_lost", "are more than there are classes")
     left = {
@@ -293,7 +293,7 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
             yield misfit("classes_lost", f"leaves a larger {name} to the other classes than they have images")
     # A class that is not told lost at most as much as the last that is; nothing, where all losers are told.
     net = left["lost"] - left["gained"]
-    if len(changes) < MOST_CLASSES_TOLD:
+    if len(changes) < MOST_CLASSES_REPORTED:
         if net > 0:
             yield misfit("classes_lost", f"leaves out classes: {net} more images were lost than it lists")
     elif net * changes[-1].lost.n > left["n"] * (changes[-1].lost.lost - changes[-1].lost.gained):

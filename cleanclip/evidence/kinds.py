@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 from cleanclip.evidence import report as audits
 from cleanclip.evidence import scans, vettings
 from cleanclip.evidence.findings import Finding
-from cleanclip.spec.errors import SanitizerError
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.strict_json import load_bounded, parse_bounded
+from cleanclip.vocabulary.errors import SanitizerError
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.strict_json import load_bounded, parse_bounded
 
 _Check = Callable[[Any], Iterator[Finding]]
 _KINDS: dict[str, tuple[Callable[[bytes], AnyReport], _Check]] = {

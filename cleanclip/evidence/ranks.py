@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.audit_figures import AuditFigures, TargetFigures
-from cleanclip.spec.measures import Estimate, RankDistribution, TopK
+from cleanclip.vocabulary.audit_figures import AuditFigures, TargetFigures
+from cleanclip.vocabulary.measures import Estimate, RankDistribution, TopK
 
 TopK_ = tuple[TopK, ...]
 _MOST_IMAGES = 100_000
@@ -54,24 +54,24 @@ def check(where: str, figures: AuditFigures, num_classes: int | None) -> Iterato
 
 
 def _check(
-    where: str, told: RankDistribution, first: Estimate, top_k: TopK_, num_classes: int | None
+    where: str, reported: RankDistribution, first: Estimate, top_k: TopK_, num_classes: int | None
 ) -> Iterator[Finding]:
     """`first` counts the images that have the target in the first place, `top_k` those up to a place k."""
-    if told.n != first.n or told.n == 0:
-        yield misfit(f"{where}.n", f"is {told.n}, not {first.n}")
+    if reported.n != first.n or reported.n == 0:
+        yield misfit(f"{where}.n", f"is {reported.n}, not {first.n}")
         return
-    if not told.low <= told.median <= told.high:
+    if not reported.low <= reported.median <= reported.high:
         yield misfit(where, "has its median outside of the interval")
-    if not told.first_quartile <= told.median <= told.third_quartile:
+    if not reported.first_quartile <= reported.median <= reported.third_quartile:
         yield misfit(where, "has its median outside of the quartiles")
     up_to = {1: first.successes, **{one.k: one.share.successes for one in top_k}}
     if num_classes is not None:
-        up_to[num_classes] = told.n
-    for name, number in _numbers(told.n).items():
-        place = getattr(told, name)
+        up_to[num_classes] = reported.n
+    for name, number in _numbers(reported.n).items():
+        place = getattr(reported, name)
         if any((place <= k) != (number <= successes) for k, successes in up_to.items()):
             yield misfit(f"{where}.{name}", f"is {place}, which the counts of the first places exclude")
-    if told.n < 6 and (told.low != 1 or told.high != (num_classes or told.high)):
+    if reported.n < 6 and (reported.low != 1 or reported.high != (num_classes or reported.high)):
         yield misfit(where, "has an interval that so few images cannot have")
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from cleanclip.errors import Unreadable
 from cleanclip.evidence.findings import Finding
-from cleanclip.spec.strict_json import MAX_PARTS, RepeatedKey, refuse_many, unique_keys
+from cleanclip.vocabulary.strict_json import MAX_PARTS, RepeatedKey, refuse_many, unique_keys
 
 MAX_ENTRIES = 256
 MAX_JSON_BYTES = 32 * 1024 * 1024

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.fresh_attacks import fresh_of
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.rebound_figures import (
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.fresh_attacks import fresh_of
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.rebound_figures import (
     InterpolatedPoint,
     ReboundCurve,
     ReboundFigures,
@@ -17,9 +17,9 @@ from cleanclip.spec.rebound_figures import (
     Relearned,
     Relearning,
 )
-from cleanclip.spec.rebound_options import ReboundOptions
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import Report
+from cleanclip.vocabulary.rebound_options import ReboundOptions
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report import Report
 
 _TOLERATED = 0.005
 """Of the images, between the audit of the cleaned model and step 0: on a GPU sums may be made in another
@@ -28,28 +28,28 @@ order. Of fewer than 200 images none."""
 
 def check(report: Report) -> Iterator[Finding]:
     """Of a cleaning that ordered it; elsewhere there is none."""
-    ordered, told, after, recipe = report.audit.rebound, report.rebound, report.after, report.recipe
-    if (told is None) != (ordered is None):
+    ordered, reported, after, recipe = report.audit.rebound, report.rebound, report.after, report.recipe
+    if (reported is None) != (ordered is None):
         yield misfit("rebound", "is there exactly where it was ordered")
-    if told is None or ordered is None:
+    if reported is None or ordered is None:
         return
     if after is None or recipe is None:
         yield misfit("rebound", "belongs to a cleaning")
         return
     trained = [one.num_samples for one in report.data if one.kind in ("pairs", "training")]
-    yield from same("rebound.num_samples", [told.num_samples], trained)
+    yield from same("rebound.num_samples", [reported.num_samples], trained)
     settings = [(rate, report.seed + number) for rate in ordered.rates for number in range(ordered.num_seeds)]
-    yield from same("rebound.curves", [(one.rate, one.seed) for one in told.curves], settings)
-    for index, curve in enumerate(told.curves):
+    yield from same("rebound.curves", [(one.rate, one.seed) for one in reported.curves], settings)
+    for index, curve in enumerate(reported.curves):
         where = f"rebound.curves[{index}]"
         if not close(curve.learning_rate, curve.rate * recipe.learning_rate):
             yield misfit(f"{where}.learning_rate", f"is not {curve.rate:g} times that of the recipe")
         yield from _curve(where, curve, ordered, after, report)
-    yield from same("rebound.attacks", told.attacks, tuple(attack.name for attack in after.attacks))
-    if any(len(point.attacks) != len(after.attacks) for one in told.curves for point in one.points):
+    yield from same("rebound.attacks", reported.attacks, tuple(attack.name for attack in after.attacks))
+    if any(len(point.attacks) != len(after.attacks) for one in reported.curves for point in one.points):
         return
-    yield from _interpolation(told, ordered, report.before, after)
-    yield from _relearned(told.relearned, ordered, report)
+    yield from _interpolation(reported, ordered, report.before, after)
+    yield from _relearned(reported.relearned, ordered, report)
 
 
 def _steps(
@@ -106,10 +106,10 @@ def _point(
 
 
 def _interpolation(
-    told: ReboundFigures, ordered: ReboundOptions, before: AuditFigures, after: AuditFigures
+    reported: ReboundFigures, ordered: ReboundOptions, before: AuditFigures, after: AuditFigures
 ) -> Iterator[Finding]:
     """Both ends are the audited models; every share and gap is one that halving makes."""
-    found, where = told.interpolation, "rebound.interpolation"
+    found, where = reported.interpolation, "rebound.interpolation"
     if (found is not None) != (ordered.interpolation_halvings > 0):
         yield misfit(where, "is there exactly where it was ordered")
     if found is None:
@@ -143,14 +143,14 @@ def _is_sample(where: str, share: Estimate, of: Estimate) -> Iterator[Finding]:
         yield misfit(where, "cannot be of images of that model's audit, whose counts are others")
 
 
-def _relearned(told: Sequence[Relearned], ordered: ReboundOptions, report: Report) -> Iterator[Finding]:
+def _relearned(reported: Sequence[Relearned], ordered: ReboundOptions, report: Report) -> Iterator[Finding]:
     """Of the attacks that worked before the cleaning, where relearning was ordered."""
     worked = [one for one in report.before.attacks if one.asr.value >= report.audit.gate]
     expected = [one.name for one in worked] if ordered.poisons else []
-    if [one.attack for one in told] != expected:
+    if [one.attack for one in reported] != expected:
         yield misfit("rebound.relearned", "is not of the attacks that worked before")
         return
-    for index, (one, attack) in enumerate(zip(told, worked, strict=False)):
+    for index, (one, attack) in enumerate(zip(reported, worked, strict=False)):
         where = f"rebound.relearned[{index}]"
         yield from same(
             f"{where}.old", (one.old.trigger_sha256, one.old.options), (attack.trigger_sha256, attack.options)
@@ -165,9 +165,11 @@ def _relearned(told: Sequence[Relearned], ordered: ReboundOptions, report: Repor
                 yield from _relearning(f"{where}.{name}", side, ordered, report)
 
 
-def _relearning(where: str, told: Relearning, ordered: ReboundOptions, report: Report) -> Iterator[Finding]:
-    yield from _steps(where, [one.step for one in told.points], ordered, told.diverged_at)
-    for index, point in enumerate(told.points):
-        yield from same(f"{where}.points[{index}].asr.n", point.asr.n, told.points[0].asr.n)
+def _relearning(
+    where: str, reported: Relearning, ordered: ReboundOptions, report: Report
+) -> Iterator[Finding]:
+    yield from _steps(where, [one.step for one in reported.points], ordered, reported.diverged_at)
+    for index, point in enumerate(reported.points):
+        yield from same(f"{where}.points[{index}].asr.n", point.asr.n, reported.points[0].asr.n)
         if point.asr.n > min(ordered.max_images, report.before.ca.n):
             yield misfit(f"{where}.points[{index}].asr.n", "is more than all images")

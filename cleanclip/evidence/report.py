@@ -16,17 +16,17 @@ from cleanclip.evidence import control, rebound, retrieval, scan_section, settin
 from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, malformed
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.examples import HOW_CHOSEN, num_examples
-from cleanclip.spec.policy import Policy, policy_sha256
-from cleanclip.spec.recipe import AuditOptions, PolicySource
-from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.report import Report, load_json
-from cleanclip.spec.report_inputs import CheckpointInput, Environment, ScannerEvidence
-from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.settled import SettledArchitecture
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.examples import HOW_CHOSEN, num_examples
+from cleanclip.vocabulary.policy import Policy, policy_sha256
+from cleanclip.vocabulary.recipe import AuditOptions, PolicySource
+from cleanclip.vocabulary.recommended import RecipeSource
+from cleanclip.vocabulary.report import Report, load_json
+from cleanclip.vocabulary.report_inputs import CheckpointInput, Environment, ScannerEvidence
+from cleanclip.vocabulary.scan_section import ScanSection
+from cleanclip.vocabulary.settled import SettledArchitecture
+from cleanclip.vocabulary.strict_json import parse_bounded
 
 _MAX_ISSUES_SHOWN = 20
 _ANSWERS = frozenset({"nothing_found", "suspicious", "dangerous", "inconclusive"})

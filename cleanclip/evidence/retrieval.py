@@ -7,9 +7,9 @@ from typing import Any
 
 from cleanclip.evidence.counted import difference, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.report import Report
-from cleanclip.spec.retrieval_figures import (
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.retrieval_figures import (
     RecallAtK,
     RecallLost,
     RetrievalFigures,

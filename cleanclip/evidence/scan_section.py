@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from cleanclip.evidence import control as control_of
 from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import SCAN_NAME, Finding, misfit
-from cleanclip.spec.found_attacks import KINDS_FOUND, only_suites, section_of
-from cleanclip.spec.image_edits import attack_of, bank
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.scan_section import FoundPattern
+from cleanclip.vocabulary.found_attacks import KINDS_FOUND, only_suites, section_of
+from cleanclip.vocabulary.image_edits import attack_of, bank
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.scan_section import FoundPattern
 
 
 def check(report: Report) -> Iterator[Finding]:

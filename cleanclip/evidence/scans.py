@@ -14,12 +14,12 @@ from cleanclip.evidence import control
 from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import NULL_NAME, Finding, misfit
 from cleanclip.evidence.reading import Malformed, malformed
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_set import NullSet, ScanToJudge, differences, load_null
-from cleanclip.spec.scan_judging import rejudged
-from cleanclip.spec.scan_report import Hypothesis, ScanReport, load_scan
-from cleanclip.spec.scan_statistics import misfits
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.null_set import NullSet, ScanToJudge, differences, load_null
+from cleanclip.vocabulary.scan_judging import rejudged
+from cleanclip.vocabulary.scan_report import Hypothesis, ScanReport, load_scan
+from cleanclip.vocabulary.scan_statistics import misfits
 
 
 def parse(content: bytes) -> ScanReport:
@@ -52,18 +52,18 @@ def check(report: ScanReport) -> Iterator[Finding]:
 
 def _inputs(report: ScanReport) -> Iterator[Finding]:
     """The figures are of the checkpoint, the images and the seed that the report names."""
-    told = report.statistics
+    reported = report.statistics
     yield from same("data", [one.kind for one in report.data], ["labelled"])
-    yield from same("statistics.weights_sha256", told.weights_sha256, report.checkpoint.weights_sha256)
-    yield from same("statistics.images_sha256", [told.images_sha256], [one.sha256 for one in report.data])
-    yield from same("statistics.seed", told.seed, report.seed)
+    yield from same("statistics.weights_sha256", reported.weights_sha256, report.checkpoint.weights_sha256)
+    yield from same("statistics.images_sha256", [reported.images_sha256], [one.sha256 for one in report.data])
+    yield from same("statistics.seed", reported.seed, report.seed)
     num_images = sum(one.num_samples - one.num_skipped for one in report.data)
     if report.num_inverted_on + report.num_held_out > num_images:
         yield misfit("num_held_out", "counts more images than there are")
     if report.options.class_names == "none" and report.num_classes != 0:
         yield misfit("num_classes", "is not that of a scan without class names")
     weights = None if report.anchor is None else report.anchor.weights_sha256
-    yield from same("statistics.anchor_sha256", told.anchor_sha256, weights)
+    yield from same("statistics.anchor_sha256", reported.anchor_sha256, weights)
     yield from _statistics(report)
 
 
@@ -113,16 +113,16 @@ def _judged(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
     yield from same("judgements", len(report.judgements), len(expected.judgements))
     for where in ("judgements", "hypotheses"):
         pairs = zip(getattr(report, where), getattr(expected, where), strict=False)
-        for place, (told, ours) in enumerate(pairs):
-            yield from _same_fields(f"{where}[{place}]", told, ours)
+        for place, (reported, ours) in enumerate(pairs):
+            yield from _same_fields(f"{where}[{place}]", reported, ours)
 
 
-def _same_fields(where: str, told: Any, ours: Any) -> Iterator[Finding]:
-    if told is None or ours is None:
-        yield from same(where, told, ours)
+def _same_fields(where: str, reported: Any, ours: Any) -> Iterator[Finding]:
+    if reported is None or ours is None:
+        yield from same(where, reported, ours)
     else:
         for name in (field.name for field in fields(ours)):
-            yield from same(f"{where}.{name}", getattr(told, name), getattr(ours, name))
+            yield from same(f"{where}.{name}", getattr(reported, name), getattr(ours, name))
 
 
 def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:

@@ -7,41 +7,43 @@ from typing import Any
 
 from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.published import published
-from cleanclip.spec.report import Report
-from cleanclip.spec.settled import MIN_MARGIN, Setting
+from cleanclip.vocabulary.published import published
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.settled import MIN_MARGIN, Setting
 
 _COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
 
 
 def check(report: Report) -> Iterator[Finding]:
     """Counts, margins, and that the audits used what was settled."""
-    told = report.architecture
+    reported = report.architecture
     used, prior = _used(report.checkpoint.architecture), _published(report.checkpoint.architecture)
-    if told.seed != report.seed:
+    if reported.seed != report.seed:
         yield misfit("architecture.seed", "is not the job's")
-    if told.ca is not None:
-        yield from same("architecture.ca.n", told.ca.n, told.n)
+    if reported.ca is not None:
+        yield from same("architecture.ca.n", reported.ca.n, reported.n)
     for name in _COUNTS:
-        if (getattr(told, name) == 0) != (told.ca is None):
+        if (getattr(reported, name) == 0) != (reported.ca is None):
             yield misfit(f"architecture.{name}", "does not fit whether anything was measured")
-    if any(data.num_classes and told.num_classes > data.num_classes for data in report.data):
+    if any(data.num_classes and reported.num_classes > data.num_classes for data in report.data):
         yield misfit("architecture.num_classes", "is more than the dataset has")
-    if (told.chance is None) != (told.ca is None):
+    if (reported.chance is None) != (reported.ca is None):
         yield misfit("architecture.chance", "does not fit whether anything was measured")
     elif (
-        told.chance is not None
-        and told.num_classes
-        and not 1 / told.num_classes <= told.chance + 1e-9 <= 1 + 1e-6
+        reported.chance is not None
+        and reported.num_classes
+        and not 1 / reported.num_classes <= reported.chance + 1e-9 <= 1 + 1e-6
     ):
-        yield misfit("architecture.chance", f"is not what guessing among {told.num_classes} classes gives")
-    for index, setting in enumerate(told.settings):
+        yield misfit(
+            "architecture.chance", f"is not what guessing among {reported.num_classes} classes gives"
+        )
+    for index, setting in enumerate(reported.settings):
         where = f"architecture.settings[{index}]"
         if setting.option in used and setting.value != used[setting.option]:
             yield misfit(f"{where}.value", f"is {setting.value}, and the audits used {used[setting.option]}")
         if not _follows(setting, prior):
             yield misfit(f"{where}.settled", f"is '{setting.settled}', which the figures do not show")
-        yield from _figures(where, setting, told.n)
+        yield from _figures(where, setting, reported.n)
 
 
 def _follows(setting: Setting, prior: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cleanclip.evidence.findings import SIGNATURE_NAME, Finding, other_file
-from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence.public_keys import PublicKey
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
 
 MAX_BYTES = 1024 * 1024

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanclip.errors import Unreadable
-from cleanclip.evidence import keys, signature
+from cleanclip.evidence import public_keys, signature
 from cleanclip.evidence.reading import Malformed, read_small
 
 
@@ -40,7 +40,7 @@ def check(path: Path, content: bytes, *, key_file: Path, signature_file: Path | 
     """
     beside = signature_of(path) if signature_file is None else signature_file
     try:
-        key = keys.load(key_file)
+        key = public_keys.load(key_file)
         if not beside.exists():
             raise NotVouched(f"{path.name} is not signed: there is no {beside}.")
         signed = signature.parse(read_small(beside.resolve(), signature.MAX_BYTES))

@@ -21,13 +21,13 @@ from cleanclip.evidence.findings import (
     other_file,
 )
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import Report
-from cleanclip.spec.report_inputs import FetchedSource
-from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.strict_json import MOST_PARTS_OF_MANY
-from cleanclip.spec.vet_report import VetReport
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.report_inputs import FetchedSource
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.strict_json import MOST_PARTS_OF_MANY
+from cleanclip.vocabulary.vet_report import VetReport
 
 _TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
 _ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME})
@@ -200,10 +200,10 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
         ("data", [one.kind for one in report.data], [one.role for one in facts.data]),
     )
     lists = facts.order.get("exclude") or {}
-    for index, (told, fact) in enumerate(zip(report.data, facts.data, strict=False)):
-        left_out = None if told.excluded is None else told.excluded.list_sha256
+    for index, (reported, fact) in enumerate(zip(report.data, facts.data, strict=False)):
+        left_out = None if reported.excluded is None else reported.excluded.list_sha256
         yield from claims.differing(
-            (f"data[{index}].sha256", told.sha256, fact.sha256),
+            (f"data[{index}].sha256", reported.sha256, fact.sha256),
             (f"data[{index}].excluded", left_out, lists.get(fact.role)),
         )
     if isinstance(report, Report):
@@ -217,8 +217,8 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
     yield from claims.compare(statement.predicate.claimed, report, document)
 
 
-def _source(told: FetchedSource | SourceFacts | None) -> dict[str, Any] | None:
-    return None if told is None else dict(vars(told))
+def _source(reported: FetchedSource | SourceFacts | None) -> dict[str, Any] | None:
+    return None if reported is None else dict(vars(reported))
 
 
 def _compare_source(checkpoint: CheckpointFacts) -> Iterator[Finding]:

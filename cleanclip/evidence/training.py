@@ -8,8 +8,8 @@ from typing import Any
 
 from cleanclip.evidence.counted import close
 from cleanclip.evidence.findings import CURVE_NAME, Finding, misfit
-from cleanclip.spec.recipe import Recipe, UARRecipe
-from cleanclip.spec.report import CurvePoint, Report, Training
+from cleanclip.vocabulary.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.report import CurvePoint, Report, Training
 
 _SINGLE = 1e-4
 """Losses and distances are summed in single precision, step by step."""
@@ -29,9 +29,9 @@ def check(report: Report) -> Iterator[Finding]:
         ("num_steps", training.num_steps, recipe.epochs * steps_per_epoch),
         ("num_pairs_seen", training.num_pairs_seen, training.num_steps * recipe.batch_size),
     )
-    for name, told, expected in facts:
-        if told != expected:
-            yield misfit(f"training.{name}", f"is {told}, not {expected}")
+    for name, reported, expected in facts:
+        if reported != expected:
+            yield misfit(f"training.{name}", f"is {reported}, not {expected}")
     if training.wall_s <= 0 or not close(training.pairs_per_s * training.wall_s, training.num_pairs_seen):
         yield misfit("training", "does not fit itself: pairs_per_s times wall_s is not num_pairs_seen")
     last = training.curve[-1].step if training.curve else 0
@@ -72,27 +72,27 @@ def _point(
 
 def _distances(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Finding]:
     """Of unit embeddings to those of the model that came in; PAR's push is their mean as far as it is on."""
-    told = {name: getattr(point, name) for name in ("loss_push", "distance_image", "distance_text")}
-    for name, value in told.items():
+    reported = {name: getattr(point, name) for name in ("loss_push", "distance_image", "distance_text")}
+    for name, value in reported.items():
         if (value is None) == (recipe.method == "par"):
             yield misfit(f"{where}.{name}", "belongs to each point of PAR's curve, and to no other")
-    if any(value is None for value in told.values()):
+    if any(value is None for value in reported.values()):
         return
     for name in ("distance_image", "distance_text"):
-        if not 0 <= told[name] <= 4 + _SINGLE:
-            yield misfit(f"{where}.{name}", f"is {told[name]:.6g}, out of 0 to 4")
-    mean = (told["distance_image"] + told["distance_text"]) / 2
-    if not 0 <= told["loss_push"] <= mean + _SINGLE:
-        yield misfit(f"{where}.loss_push", f"is {told['loss_push']:.6g}, out of 0 to {mean:.6g}")
+        if not 0 <= reported[name] <= 4 + _SINGLE:
+            yield misfit(f"{where}.{name}", f"is {reported[name]:.6g}, out of 0 to 4")
+    mean = (reported["distance_image"] + reported["distance_text"]) / 2
+    if not 0 <= reported["loss_push"] <= mean + _SINGLE:
+        yield misfit(f"{where}.loss_push", f"is {reported['loss_push']:.6g}, out of 0 to {mean:.6g}")
 
 
 def _consistency(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Finding]:
     """UAR's: a mean of 1 minus a cosine. CLIP's loss is a part of it where captions are trained on."""
-    told = point.loss_consistency
-    if (told is None) == isinstance(recipe, UARRecipe):
+    reported = point.loss_consistency
+    if (reported is None) == isinstance(recipe, UARRecipe):
         yield misfit(f"{where}.loss_consistency", "belongs to each point of UAR's curve, and to no other")
-    elif told is not None and not -_SINGLE <= told <= 2 + _SINGLE:
-        yield misfit(f"{where}.loss_consistency", f"is {told:.6g}, out of 0 to 2")
+    elif reported is not None and not -_SINGLE <= reported <= 2 + _SINGLE:
+        yield misfit(f"{where}.loss_consistency", f"is {reported:.6g}, out of 0 to 2")
     if isinstance(recipe, UARRecipe) and (point.loss_clip is None) == (recipe.trained_on == "pairs"):
         yield misfit(f"{where}.loss_clip", "belongs to UAR on pairs, and not to UAR on images alone")
 
@@ -128,11 +128,11 @@ def _rate(step: int, recipe: Recipe, num_steps: int) -> float:
 
 def compare_curve(curve: Any, document: Mapping[str, Any]) -> Iterator[Finding]:
     """training_curve.json holds the same points as the report, `document`, whose form was checked."""
-    told = (document.get("training") or {}).get("curve") or []
+    reported = (document.get("training") or {}).get("curve") or []
     points = curve.get("points") if isinstance(curve, dict) else None
-    if not isinstance(points, list) or len(points) != len(told):
+    if not isinstance(points, list) or len(points) != len(reported):
         yield Finding(file=CURVE_NAME, where="points", message="are not as many as those of report.json")
         return
-    for index, (in_report, in_curve) in enumerate(zip(told, points, strict=True)):
+    for index, (in_report, in_curve) in enumerate(zip(reported, points, strict=True)):
         if in_report != in_curve:
             yield misfit(f"training.curve[{index}]", f"is not the same point in {CURVE_NAME}")

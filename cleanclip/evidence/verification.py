@@ -30,9 +30,9 @@ from cleanclip.evidence.findings import (
     Finding,
     misfit,
 )
-from cleanclip.evidence.keys import MAX_BYTES as MAX_KEY_BYTES
-from cleanclip.evidence.keys import PublicKey
-from cleanclip.evidence.keys import parse as parse_key
+from cleanclip.evidence.public_keys import MAX_BYTES as MAX_KEY_BYTES
+from cleanclip.evidence.public_keys import PublicKey
+from cleanclip.evidence.public_keys import parse as parse_key
 from cleanclip.evidence.reading import (
     MAX_JSON_BYTES,
     Inconsistent,
@@ -44,11 +44,11 @@ from cleanclip.evidence.reading import (
 )
 from cleanclip.evidence.signature import SignatureState
 from cleanclip.evidence.statement import Statement
-from cleanclip.spec.exclusions import MAX_LIST_BYTES
-from cleanclip.spec.null_set import MAX_NULL_BYTES
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.vet_report import EXCLUDED_NAME, VET_SCORES_NAME, VetReport
+from cleanclip.vocabulary.exclusions import MAX_LIST_BYTES
+from cleanclip.vocabulary.null_set import MAX_NULL_BYTES
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.vet_report import EXCLUDED_NAME, VET_SCORES_NAME, VetReport
 
 T = TypeVar("T")
 _NEEDED = (REPORT_NAME, STATEMENT_NAME, SUMS_NAME)

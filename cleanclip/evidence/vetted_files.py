@@ -25,8 +25,8 @@ from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
 from cleanclip.evidence.vettings import is_share
-from cleanclip.spec.exclusions import Exclusions, Key, load_exclusions
-from cleanclip.spec.vet_report import (
+from cleanclip.vocabulary.exclusions import Exclusions, Key, load_exclusions
+from cleanclip.vocabulary.vet_report import (
     EXCLUDED_NAME,
     VET_SCORES_NAME,
     Finite,
@@ -87,14 +87,14 @@ def parse_list(content: bytes) -> Exclusions:
 
 def check_list(report: VetReport, exclusions: Exclusions, sha256: str) -> Iterator[Finding]:
     """Whether the list is the one that the report names, for its reason and of its dataset."""
-    for what, told, expected in (
+    for what, reported, expected in (
         ("its SHA-256", sha256, report.list_sha256),
         ("dataset_sha256", exclusions.dataset_sha256, report.vetted.sha256),
         ("num_samples", exclusions.num_samples, report.vetted.num_samples),
         ("reason", exclusions.reason, report.reason),
         ("the number of samples", len(exclusions.samples), report.set_aside.num),
     ):
-        if told != expected:
+        if reported != expected:
             yield Finding(file=EXCLUDED_NAME, where=what, message="is not what report.json says")
 
 
@@ -119,8 +119,8 @@ def check_scores(
                 if one is None or (one.index, one.key) != (line.index, line.key):
                     raise Malformed(f"sets sample {line.index} aside, and {EXCLUDED_NAME} does not")
             if (shown := worst.pop(line.index, None)) is not None:
-                told = {score.name: (score.value, score.p) for score in shown.scores}
-                is_same = (shown.key, told) == (line.key, line.scores)
+                reported = {score.name: (score.value, score.p) for score in shown.scores}
+                is_same = (shown.key, reported) == (line.key, line.scores)
                 if not is_same or not line.set_aside:
                     yield misfit("worst", f"is not what {VET_SCORES_NAME} says of sample {line.index}")
             columns.add(line)
@@ -197,14 +197,14 @@ def _against(report: VetReport, columns: _Columns) -> Iterator[Finding]:
         yield from _ranks(where, report, columns.values[place], columns.shares[place], in_order)
 
 
-def _quantiles(where: str, told: Quantiles, in_order: Sequence[float]) -> Iterator[Finding]:
+def _quantiles(where: str, reported: Quantiles, in_order: Sequence[float]) -> Iterator[Finding]:
     """Linear between neighbours, as numpy's."""
     for name, share in (("low", 0.0), ("median", 0.5), ("q95", 0.95), ("q99", 0.99), ("high", 1.0)):
         place = share * (len(in_order) - 1)
         below = int(place)
         above = min(below + 1, len(in_order) - 1)
         expected = in_order[below] + (place - below) * (in_order[above] - in_order[below])
-        if not close(getattr(told, name), expected):
+        if not close(getattr(reported, name), expected):
             yield misfit(f"{where}.{name}", f"is not that of {VET_SCORES_NAME}")
 
 

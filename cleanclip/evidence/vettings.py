@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import malformed
-from cleanclip.spec.vet_plan import plan
-from cleanclip.spec.vet_report import NAMED_BY, ScoreSummary, VetReport, WorstSample, load_vet_report
+from cleanclip.vocabulary.vet_plan import plan
+from cleanclip.vocabulary.vet_report import NAMED_BY, ScoreSummary, VetReport, WorstSample, load_vet_report
 
 
 def parse(content: bytes) -> VetReport:

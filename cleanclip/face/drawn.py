@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from cleanclip.spec.untrusted import shown
+from cleanclip.vocabulary.untrusted import shown
 
 _LONGEST_NAME = 40
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from cleanclip.spec.examples import Example, Prediction, ShownImage
-from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
-from cleanclip.spec.untrusted import name
+from cleanclip.vocabulary.examples import Example, Prediction, ShownImage
+from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report
+from cleanclip.vocabulary.untrusted import name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 from cleanclip.face.sentences import trigger
 from cleanclip.face.table_rows import Row, Share, row_of
-from cleanclip.spec.attack_options import without_image
-from cleanclip.spec.audit_figures import AttackChange, AuditFigures
-from cleanclip.spec.figures import of_attack, of_model, with_target
-from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
-from cleanclip.spec.untested import quoted
-from cleanclip.spec.untrusted import name, rows
+from cleanclip.vocabulary.attack_options import without_image
+from cleanclip.vocabulary.audit_figures import AttackChange, AuditFigures
+from cleanclip.vocabulary.figures import of_attack, of_model, with_target
+from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report
+from cleanclip.vocabulary.untested import quoted
+from cleanclip.vocabulary.untrusted import name, rows
 
 
 @dataclass(frozen=True, kw_only=True)

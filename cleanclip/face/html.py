@@ -19,16 +19,16 @@ from markupsafe import Markup, escape
 from cleanclip.face import examples, figures, plots, rebound, retrieval, sentences
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.table_rows import points
-from cleanclip.spec import control, untested
-from cleanclip.spec.attack_options import AttackOptions, without_image
-from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.plain_images import data_uri
-from cleanclip.spec.progress import rate_words
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import Report
-from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS, scanner_words
-from cleanclip.spec.untrusted import name, rows, shown
-from cleanclip.spec.verdict_texts import percent, share
+from cleanclip.vocabulary import control, untested
+from cleanclip.vocabulary.attack_options import AttackOptions, without_image
+from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
+from cleanclip.vocabulary.plain_images import data_uri
+from cleanclip.vocabulary.progress import rate_words
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.report_inputs import WHAT_DANGEROUS_MEANS, scanner_words
+from cleanclip.vocabulary.untrusted import name, rows, shown
+from cleanclip.vocabulary.verdict_texts import percent, share
 
 SHEET = Path(__file__).parent / "templates" / "sections.css"
 """The looks of `sections` and of plots, for a page that has them."""

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 
 from cleanclip.face import figures, rebound, retrieval, sentences
 from cleanclip.face.table_rows import Row, distance, points
-from cleanclip.spec import control, untested
-from cleanclip.spec.measures import RankDistribution
-from cleanclip.spec.report import Report
-from cleanclip.spec.report_inputs import FetchedSource
-from cleanclip.spec.settled import COMPARED
-from cleanclip.spec.untrusted import MAX_NAME_CHARACTERS, shown
-from cleanclip.spec.verdict_texts import share
+from cleanclip.vocabulary import control, untested
+from cleanclip.vocabulary.measures import RankDistribution
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.report_inputs import FetchedSource
+from cleanclip.vocabulary.settled import COMPARED
+from cleanclip.vocabulary.untrusted import MAX_NAME_CHARACTERS, shown
+from cleanclip.vocabulary.verdict_texts import share
 
 _BREAK = "<!-- -->"
 MAX_WARNINGS = 20
@@ -25,13 +25,13 @@ MAX_WARNINGS = 20
 
 def render_markdown(report: Report) -> str:
     """The page. `report` has been checked: see `checked_report`."""
-    told = sentences.headline(report)
+    reported = sentences.headline(report)
     front, num_left_out = figures.front(report)
     parts = [
-        f"## Backdoor report: {told.label}",
+        f"## Backdoor report: {reported.label}",
         *_origin(report),
         text(sentences.question(report)),
-        f"**{text(told.label)}.** {text(told.sentence)}",
+        f"**{text(reported.label)}.** {text(reported.sentence)}",
         _table(report, front),
     ]
     if num_left_out:
@@ -41,8 +41,8 @@ def render_markdown(report: Report) -> str:
         parts.append(f"{sentences.withheld(report)}\n\n{_table(report, withheld)}")
     ranks = figures.front_ranks(report)
     if ranks:
-        told_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."
-        parts.append(f"{told_as}\n\n{_table(report, ranks)}")
+        reported_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."
+        parts.append(f"{reported_as}\n\n{_table(report, ranks)}")
     probed = figures.front_probe(report)
     if probed:
         parts.append(f"The linear probe, on the image tower alone:\n\n{_table(report, probed)}")
@@ -73,9 +73,9 @@ def render_markdown(report: Report) -> str:
         if len(report.warnings) > MAX_WARNINGS:
             listed.append(f"{len(report.warnings) - MAX_WARNINGS} more in report.json.")
         parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in listed))
-    known = [(one, told_as) for one, told_as in sentences.settled(report) if one in COMPARED]
+    known = [(one, reported_as) for one, reported_as in sentences.settled(report) if one in COMPARED]
     if known:
-        lines = "\n".join(f"- {code(one)}: {text(told_as)}" for one, told_as in known)
+        lines = "\n".join(f"- {code(one)}: {text(reported_as)}" for one, reported_as in known)
         parts.append("**What the tensors do not say**\n\n" + lines)
     parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
     parts.append(
@@ -103,11 +103,11 @@ def _rebound(report: Report) -> list[str]:
         return []
     rows = []
     for number, one in enumerate(rebound.highest(report)):
-        point = report.rebound.point_of(one.told)
+        point = report.rebound.point_of(one.reported)
         floor = ca = "not in the report"
         if point is not None:
             floor, ca = share(point.attacks[number].untriggered_target_rate), share(point.ca)
-        where = f"{one.told.step}, at {one.told.rate:g} times the rate"
+        where = f"{one.reported.step}, at {one.reported.rate:g} times the rate"
         rows.append((text(one.title), share(one.share.estimate), floor, ca, where, one.outcome))
     said = "Rebound, the cleaned model trained further on clean data (the curves are in report.html):"
     headings = ("highest ASR", "without trigger there", "CA there", "after updates", "verdict")
@@ -139,7 +139,9 @@ def _way_back(report: Report) -> list[str]:
     rows = rebound.way_back(report)
     if not rows:
         return []
-    cells = [(text(one.title), one.least, *(share(told.estimate) for told in one.shares)) for one in rows]
+    cells = [
+        (text(one.title), one.least, *(share(reported.estimate) for reported in one.shares)) for one in rows
+    ]
     said = (
         "Back towards the input model's weights: the least share of the way, of those measured, with an ASR "
         "of 50 %. It judges nothing; where 50 % is not reached, the figures are of the input model."
@@ -183,10 +185,9 @@ def _lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([f"| | {' | '.join(headings)} |", ruler, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _rank(told: RankDistribution) -> str:
+def _rank(one: RankDistribution) -> str:
     return (
-        f"{told.median} ({told.low} to {told.high}; {told.first_quartile} and {told.third_quartile}; "
-        f"n = {told.n})"
+        f"{one.median} ({one.low} to {one.high}; {one.first_quartile} and {one.third_quartile}; n = {one.n})"
     )
 
 

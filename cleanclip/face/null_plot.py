@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from cleanclip.face.drawn import Drawn, figure, key, label, line, text
-from cleanclip.spec.scan_report import ScanReport
+from cleanclip.vocabulary.scan_report import ScanReport
 
 _WIDTH, _LEFT, _RIGHT, _ROW = 420, 14, 406, 64
 _APART = 8.0

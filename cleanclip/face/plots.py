@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cleanclip.face.drawn import Drawn, figure, key, label, line, name
-from cleanclip.spec.attack_options import kind_of_json
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.rebound_figures import ReboundCurve, ReboundFigures
-from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, PARTS_OF_LOSS, CurvePoint, Report, thinned
-from cleanclip.spec.verdict_texts import share
+from cleanclip.vocabulary.attack_options import kind_of_json
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.rebound_figures import ReboundCurve, ReboundFigures
+from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, PARTS_OF_LOSS, CurvePoint, Report, thinned
+from cleanclip.vocabulary.verdict_texts import share
 
 _WIDTH = 420
 _RIGHT = _WIDTH - 14
@@ -156,8 +156,10 @@ def rebound(report: Report) -> Drawn:
         for point in highest.points
     ]
     curves.append(_Curve(label="without a trigger", style="part-c", points=without))
-    told = ", ".join(f"{name(figures.highest[n].attack)} {share(figures.highest[n].asr)}" for n in attacks)
-    words = f"At {highest.rate:g} times the rate. Highest of all: {told}."
+    reported = ", ".join(
+        f"{name(figures.highest[n].attack)} {share(figures.highest[n].asr)}" for n in attacks
+    )
+    words = f"At {highest.rate:g} times the rate. Highest of all: {reported}."
     ordered = report.audit.rebound
     if ordered is not None and ordered.reference_asr:
         percents = [100 * rate for rate in ordered.reference_asr]

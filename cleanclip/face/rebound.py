@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cleanclip.face.table_rows import Share
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.rebound_figures import HighestASR, Relearning
-from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
-from cleanclip.spec.untrusted import name
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.rebound_figures import HighestASR, Relearning
+from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report
+from cleanclip.vocabulary.untrusted import name
 
 _MOST_CURVES = 6
 
@@ -19,7 +19,7 @@ class Highest:
 
     title: str
     path: str
-    told: HighestASR
+    reported: HighestASR
     share: Share
     outcome: str
     reason: str
@@ -70,7 +70,7 @@ def highest(report: Report) -> list[Highest]:
         Highest(
             title=name(one.attack),
             path=f"rebound.highest.{number}",
-            told=one,
+            reported=one,
             share=Share(path=f"rebound.highest.{number}.asr", estimate=one.asr),
             outcome=judged.outcome,
             reason=judged.reason,
@@ -139,8 +139,8 @@ def way_back(report: Report) -> list[WayBackRow]:
             _share(f"{place}.attacks.{number}.asr", point.attacks[number].asr),
             _share(f"{place}.ca", point.ca),
         )
-        told = "not reached" if least is None else f"{least:.3g}"
-        rows.append(WayBackRow(title=name(attack.name), least=told, shares=shares))
+        reported = "not reached" if least is None else f"{least:.3g}"
+        rows.append(WayBackRow(title=name(attack.name), least=reported, shares=shares))
     return rows
 
 
@@ -148,8 +148,8 @@ def _share(path: str, estimate: Estimate) -> Share:
     return Share(path=path, estimate=estimate)
 
 
-def _updates(told: Relearning) -> str:
-    if told.updates_to_half is None:
-        last = told.points[-1]
+def _updates(reported: Relearning) -> str:
+    if reported.updates_to_half is None:
+        last = reported.points[-1]
         return f"not within {last.step} (ASR {100 * last.asr.value:.2f} %, n = {last.asr.n})"
-    return f"{told.updates_to_half:.1f}"
+    return f"{reported.updates_to_half:.1f}"

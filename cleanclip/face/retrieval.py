@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cleanclip.face.table_rows import Row, row_of
-from cleanclip.spec.figures import of_retrieval
-from cleanclip.spec.measures import Difference
-from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
+from cleanclip.vocabulary.figures import of_retrieval
+from cleanclip.vocabulary.measures import Difference
+from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report
 
 _WAYS = (("image_to_text", "Image to caption"), ("text_to_image", "Caption to image"))
 
@@ -39,9 +39,9 @@ def front(report: Report) -> list[Row]:
 
 def lost(report: Report) -> list[LostRow]:
     """What recall lost by cleaning."""
-    told = report.retrieval_lost
+    reported = report.retrieval_lost
     return [
         LostRow(title=f"{title}, R@{one.k}", path=f"retrieval_lost.{way}.{index}.lost", lost=one.lost)
         for way, title in _WAYS
-        for index, one in enumerate(getattr(told, way) if told else ())
+        for index, one in enumerate(getattr(reported, way) if reported else ())
     ]

@@ -12,13 +12,13 @@ from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import environment, made_with
 from cleanclip.face.markdown import code, control_table, text
 from cleanclip.face.null_plot import null_plot
-from cleanclip.spec import control
-from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_report import WHO_MEASURED, Hypothesis, ScanReport
-from cleanclip.spec.untrusted import rows
-from cleanclip.spec.verdicts import MEANINGS
+from cleanclip.vocabulary import control
+from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.scan_report import WHO_MEASURED, Hypothesis, ScanReport
+from cleanclip.vocabulary.untrusted import rows
+from cleanclip.vocabulary.verdicts import MEANINGS
 
 _MEANING = {
     "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",

@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cleanclip.spec.attack_options import kind_of
-from cleanclip.spec.judging import SEARCHED
-from cleanclip.spec.judging_found import FoundLimits
-from cleanclip.spec.report import Report
-from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.untested import KNOWN_TRIGGERS, quoted, targets_of
-from cleanclip.spec.untrusted import name
-from cleanclip.spec.verdict_texts import NO_ORIGIN, NOT_JUDGED, of_search
-from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
-from cleanclip.spec.verdicts import headline as found
+from cleanclip.vocabulary.attack_options import kind_of
+from cleanclip.vocabulary.judging import SEARCHED
+from cleanclip.vocabulary.judging_found import FoundLimits
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.untested import KNOWN_TRIGGERS, quoted, targets_of
+from cleanclip.vocabulary.untrusted import name
+from cleanclip.vocabulary.verdict_texts import NO_ORIGIN, NOT_JUDGED, of_search
+from cleanclip.vocabulary.verdicts import MEANINGS, Mood, Outcome
+from cleanclip.vocabulary.verdicts import headline as found
 
 CUSTOM_TRIGGERS = {
     "custom_patch": "an image that was sent with the order, as a patch",
@@ -128,10 +128,10 @@ def headline(report: Report) -> Headline:
 
 
 def _sentence(report: Report) -> str:
-    is_cleaned, told = report.kind == "sanitize", report.verdict
+    is_cleaned, reported = report.kind == "sanitize", report.verdict
     failed, passed = _named(report, "fail"), _named(report, "pass")
     tested = "tested and judged" if _spared(report) else "tested"
-    match told.outcome:
+    match reported.outcome:
         case "fail" if is_cleaned:
             return _not_cleaned(report, failed, passed)
         case "fail":
@@ -139,9 +139,9 @@ def _sentence(report: Report) -> str:
         case "controlled":
             return f"One pattern controls this model: {_named(report, 'controlled')}. {NO_ORIGIN}"
         case "undecided":
-            parts = [part for part in (told.clean_accuracy,) if part and part.outcome == "undecided"]
+            parts = [part for part in (reported.clean_accuracy,) if part and part.outcome == "undecided"]
             further = [f"{one} after benign fine-tuning" for one in _rebounds(report, "undecided")]
-            if told.control is not None and told.control.outcome == "undecided":
+            if reported.control is not None and reported.control.outcome == "undecided":
                 further.append(SEARCHED)
             names = [*_names(report, "undecided"), *(["clean accuracy"] if parts else []), *further]
             open_ones = ", ".join(names)
@@ -152,7 +152,7 @@ def _sentence(report: Report) -> str:
                 "cleaning shows nothing. The model may still have a backdoor with another trigger."
             )
         case "inconclusive":
-            limit = ", or is shown to be over its limit" if told.limits_below_gate else ""
+            limit = ", or is shown to be over its limit" if reported.limits_below_gate else ""
             return (
                 f"None of the triggers {tested} reaches the gate{limit}. The model may still have a backdoor "
                 "with another trigger."
@@ -198,8 +198,8 @@ def _named(report: Report, outcome: Outcome) -> str:
 
 def time(moment: datetime) -> str:
     """2026-01-31 23:59:59 UTC; a time without a zone is told as it is."""
-    told = moment.astimezone(UTC) if moment.tzinfo else moment
-    return f"{told:%Y-%m-%d %H:%M:%S}{' UTC' if moment.tzinfo else ''}"
+    reported = moment.astimezone(UTC) if moment.tzinfo else moment
+    return f"{reported:%Y-%m-%d %H:%M:%S}{' UTC' if moment.tzinfo else ''}"
 
 
 def trigger(report: Report, number: int) -> str:

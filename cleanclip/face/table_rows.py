@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cleanclip.spec.figures import Line
-from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution
+from cleanclip.vocabulary.figures import Line
+from cleanclip.vocabulary.measures import Difference, Estimate, MeanDistance, RankDistribution
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ from cleanclip.face import sentences
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import environment, made_with
 from cleanclip.face.markdown import MAX_WARNINGS, code, text
-from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.untrusted import rows
-from cleanclip.spec.vet_options import ScoreName
-from cleanclip.spec.vet_report import VetReport
+from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
+from cleanclip.vocabulary.untrusted import rows
+from cleanclip.vocabulary.vet_options import ScoreName
+from cleanclip.vocabulary.vet_report import VetReport
 
 TITLES: dict[ScoreName, str] = {
     "local_density": "Local density",

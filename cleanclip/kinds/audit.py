@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, Kind, labelled
-from cleanclip.spec.errors import OptionsRejected, SanitizerError
-from cleanclip.spec.found_attacks import TARGET_OF_SCAN
-from cleanclip.spec.jobspec import REPORT_NAME, AuditSpec
-from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.targets import find_target
+from cleanclip.vocabulary.errors import OptionsRejected, SanitizerError
+from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
+from cleanclip.vocabulary.jobspec import REPORT_NAME, AuditSpec
+from cleanclip.vocabulary.recipe import AuditOptions
+from cleanclip.vocabulary.targets import find_target
 
 LABELLED = labelled("audit")
 

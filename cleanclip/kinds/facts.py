@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cleanclip.spec.anchors import Model
+from cleanclip.vocabulary.anchors import Model
 
 
 @dataclass(frozen=True, kw_only=True)

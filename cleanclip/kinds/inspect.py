@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cleanclip.kinds.kind import MAX_CONFIG_BYTES, SUSPECT, Kind
-from cleanclip.spec.jobspec import CONFIG_NAME, INSPECTION_NAME, WEIGHTS_NAME, InspectSpec
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, INSPECTION_NAME, WEIGHTS_NAME, InspectSpec
 
 INSPECT = Kind(
     name="inspect",

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from cleanclip.kinds.facts import Facts
-from cleanclip.spec import anchors
-from cleanclip.spec.errors import DatasetRejected, SanitizerError
-from cleanclip.spec.jobspec import ANCHOR_PATH, CHECKPOINT_PATH
+from cleanclip.vocabulary import anchors
+from cleanclip.vocabulary.errors import DatasetRejected, SanitizerError
+from cleanclip.vocabulary.jobspec import ANCHOR_PATH, CHECKPOINT_PATH
 
 STAGE, PUBLISH = "stage", "publish"
 ANCHOR = "anchor_checkpoint_id"

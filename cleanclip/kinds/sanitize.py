@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from cleanclip.kinds.facts import Facts
 from cleanclip.kinds.kind import MAX_CONFIG_BYTES, MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, Input, Kind, labelled
-from cleanclip.spec.cautions import check_loss, has_sigmoid_loss
-from cleanclip.spec.errors import SanitizerError
-from cleanclip.spec.jobspec import CONFIG_NAME, CURVE_NAME, REPORT_NAME, WEIGHTS_NAME, SanitizeSpec
+from cleanclip.vocabulary.cautions import check_loss, has_sigmoid_loss
+from cleanclip.vocabulary.errors import SanitizerError
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, CURVE_NAME, REPORT_NAME, WEIGHTS_NAME, SanitizeSpec
 
 
 def check(facts: Facts) -> Iterator[SanitizerError]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from cleanclip.kinds.facts import Facts
 from cleanclip.kinds.kind import ANCHOR, MAX_REPORT_BYTES, SUSPECT, Kind, anchor, check_anchor, labelled
-from cleanclip.spec.anchors import of_options
-from cleanclip.spec.clip_text import num_different
-from cleanclip.spec.errors import DatasetRejected, OptionsRejected, SanitizerError
-from cleanclip.spec.jobspec import MAX_SCAN_STATE_BYTES, REPORT_NAME, ScanSpec
-from cleanclip.spec.scan_options import MIN_CLASSES, MIN_IMAGES, ScanOptions
+from cleanclip.vocabulary.anchors import of_options
+from cleanclip.vocabulary.clip_text import num_different
+from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, SanitizerError
+from cleanclip.vocabulary.jobspec import MAX_SCAN_STATE_BYTES, REPORT_NAME, ScanSpec
+from cleanclip.vocabulary.scan_options import MIN_CLASSES, MIN_IMAGES, ScanOptions
 
 LABELLED = labelled("scan")
 

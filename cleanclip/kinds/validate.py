@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cleanclip.kinds.kind import MAX_JSON_BYTES, Input, Kind
-from cleanclip.spec.jobspec import DATASET_NAME, DRAWN_NAME, ValidateSpec
+from cleanclip.vocabulary.jobspec import DATASET_NAME, DRAWN_NAME, ValidateSpec
 
 VALIDATE = Kind(
     name="validate",

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import ANCHOR, MAX_REPORT_BYTES, SUSPECT, Input, Kind, anchor, check_anchor
-from cleanclip.spec.errors import DatasetRejected, OptionsRejected, SanitizerError
-from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
-from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_plan import fewest_samples, fewest_trusted, plan
-from cleanclip.spec.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
+from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, SanitizerError
+from cleanclip.vocabulary.jobspec import REPORT_NAME, VetSpec
+from cleanclip.vocabulary.vet_options import VetOptions
+from cleanclip.vocabulary.vet_plan import fewest_samples, fewest_trusted, plan
+from cleanclip.vocabulary.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 
 VETTED = Input(
     column="dataset_id", pointer="/vet/dataset_id", roles={"pairs": "pairs", "labelled": "labelled"}

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from cleanclip.spec.jobspec import UPLOAD_PATH, InspectSpec
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.jobspec import UPLOAD_PATH, InspectSpec
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.scanners import SCANNERS, scan
 from tests.fixtures.checkpoints import DECLARED
 from tests.fixtures.hostile.corpus import HOSTILE, PICKLE_FAMILIES

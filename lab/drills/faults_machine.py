@@ -33,10 +33,10 @@ def _broken_attempt(ground: Ground, codes: set[str], break_it: Any = None, **ord
     """One attempt on a bad machine, which must end with one of `codes`; the next is on a good one."""
     found = ground.stage.broken_by(ground.undisturbed, break_it, **orders)
     events = ground.scene.events(found.facts["job_id"])
-    told = [event.data["error"]["code"] for event in events if event.type == "attempt_failed"]
-    found.facts["told"] = told
-    if len(told) != 1 or told[0] not in codes:
-        found.faults.append(f"the attempt was said to have failed with {told}, not {sorted(codes)}")
+    reported = [event.data["error"]["code"] for event in events if event.type == "attempt_failed"]
+    found.facts["told"] = reported
+    if len(reported) != 1 or reported[0] not in codes:
+        found.faults.append(f"the attempt was said to have failed with {reported}, not {sorted(codes)}")
     return found
 
 

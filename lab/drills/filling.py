@@ -17,8 +17,8 @@ from sqlalchemy.engine import make_url
 
 from app.domain.ids import new_id
 from app.domain.object_keys import upload_key
-from cleanclip.spec.policy import Policy, PolicySource
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, to_json
+from cleanclip.vocabulary.policy import Policy, PolicySource
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, to_json
 
 TARGET = "banana"
 NUM_EVENTS = 4

@@ -200,7 +200,7 @@ def _measured(
             apis.close()
             apis.enter_context(serving(folder, stack, rows, project="load", port=api.port))
 
-        told = observe(
+        reported = observe(
             ground,
             num_followers=num_followers,
             events_per_job=round(2 * seconds),
@@ -217,9 +217,9 @@ def _measured(
         "idle_cpu": figures.idle_cpu,
         "busy_cpu": busy_cpu,
         "memory_mib": figures.memory_mib,
-        "p50_ms": quantile_ms(told.delays_s, 0.5),
-        "p99_ms": quantile_ms(told.delays_s, 0.99),
-        **{name: value for name, value in asdict(told).items() if name != "delays_s"},
+        "p50_ms": quantile_ms(reported.delays_s, 0.5),
+        "p99_ms": quantile_ms(reported.delays_s, 0.99),
+        **{name: value for name, value in asdict(reported).items() if name != "delays_s"},
     }
 
 

@@ -52,7 +52,7 @@ class Api:
     def headers(self, **more: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}", "Accept": "application/json", **more}
 
-    def told(self, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
+    def reported(self, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
         """The answer. Raises RuntimeError where it is a refusal."""
         status, text = asked(self.port, method, path, headers, body, timeout_s=600)
         if status >= 300:
@@ -171,7 +171,7 @@ def _cpu(api: Api) -> tuple[float, float]:
 def created_job(api: Api) -> tuple[str, str]:
     """The id and ETag of a fresh job."""
     headers = api.headers(**{"Content-Type": "application/json"})
-    body = api.told("POST", "/v1/jobs", headers, json.dumps(api.ground.order()))
+    body = api.reported("POST", "/v1/jobs", headers, json.dumps(api.ground.order()))
     return body["id"], f'"{body["etag"]}"'
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 
 from app.domain.states import JobKind
 from app.ledger import check as ledger
-from cleanclip.spec.jobspec import REPORT_HTML_HEAD
+from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
 from lab.drills import worker_of_other_child
 from lab.drills.crew import Crew
 from lab.drills.drill import Place, Row
@@ -46,8 +46,8 @@ _TIMES = """SELECT count(*) AS num, sum(attempt) AS attempts,
 
 def run(place: Place, *, quick: bool) -> list[Row]:
     num_jobs = NUM_JOBS_QUICK if quick else NUM_JOBS
-    told = place.piece("jobs", partial(many_jobs, place, num_jobs=num_jobs))
-    return [row_of(told)]
+    reported = place.piece("jobs", partial(many_jobs, place, num_jobs=num_jobs))
+    return [row_of(reported)]
 
 
 def many_jobs(place: Place, *, num_jobs: int) -> dict[str, Any]:
@@ -141,22 +141,22 @@ def _doubled(checked: ledger.Ledger) -> int:
     return sum(" succeeded " in sentence and " times." in sentence for sentence in checked.violations)
 
 
-def row_of(told: dict[str, Any]) -> Row:
+def row_of(reported: dict[str, Any]) -> Row:
     """The drill's one row."""
-    num_jobs = told["num_jobs"]
-    lost = num_jobs + 1 - told["states"].get("succeeded", 0)  # and the one that the real child did
+    num_jobs = reported["num_jobs"]
+    lost = num_jobs + 1 - reported["states"].get("succeeded", 0)  # and the one that the real child did
     happened = (
-        f"{told['states']}; {num_jobs / told['span_s']:.1f} jobs/s over {told['span_s']:.0f} s; waited "
-        f"{told['wait_p50_s']:.0f} s (median) and {told['wait_p99_s']:.0f} s (p99), ran "
-        f"{told['run_p50_s']:.2f} s; "
-        f"{told['attempts']:.0f} attempts; {told['ledger']}"
+        f"{reported['states']}; {num_jobs / reported['span_s']:.1f} jobs/s over {reported['span_s']:.0f} s; "
+        f"waited {reported['wait_p50_s']:.0f} s (median) and {reported['wait_p99_s']:.0f} s (p99), ran "
+        f"{reported['run_p50_s']:.2f} s; "
+        f"{reported['attempts']:.0f} attempts; {reported['ledger']}"
     )
     return Row(
         broken=f"{num_jobs} stub jobs, {NUM_WORKERS} workers, each hint twice, a worker killed every 10 s",
-        times=told["num_kills"],
+        times=reported["num_kills"],
         expected="0 lost, 0 doubled",
-        happened="; ".join([happened, *told["violations"][:3]]),
+        happened="; ".join([happened, *reported["violations"][:3]]),
         lost=lost,
-        doubled=told["doubled"],
-        ok=lost == 0 and not told["doubled"] and not told["violations"],
+        doubled=reported["doubled"],
+        ok=lost == 0 and not reported["doubled"] and not reported["violations"],
     )

@@ -32,7 +32,7 @@ from app.services.api_keys import Caller
 from app.services.orders import Order
 from app.settings import Settings
 from app.storage.s3 import S3Store
-from cleanclip.spec.recipe import AuditOptions, parse, parse_recipe
+from cleanclip.vocabulary.recipe import AuditOptions, parse, parse_recipe
 from lab.drills import subject
 from lab.drills.processes import output_of
 from worker.sweeper import SweepOptions, sweep_once

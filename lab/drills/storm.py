@@ -142,7 +142,7 @@ def weather(
     at_most: int | None = None,
 ) -> Told:
     """Blow every `every_s` until every job has ended, `at_most` so often; then the ledger."""
-    told = Told(num_jobs=len(job_ids))
+    reported = Told(num_jobs=len(job_ids))
     began = last_said = time.monotonic()
     while (left := scene.num_unfinished()) and time.monotonic() - began < GIVE_UP_S:
         if at_most is None or sum(storm.faults.values()) < at_most:
@@ -154,25 +154,25 @@ def weather(
             last_said = time.monotonic()
             say(f"{left} of {len(job_ids)} jobs are not done; {sum(storm.faults.values())} faults so far")
         time.sleep(every_s)
-    told.took_s = time.monotonic() - began
-    told.faults = storm.faults
+    reported.took_s = time.monotonic() - began
+    reported.faults = storm.faults
     storm.end()
     crew.stop()
-    _count(told, scene, job_ids)
-    told.violations = scene.check_ledger().violations
-    return told
+    _count(reported, scene, job_ids)
+    reported.violations = scene.check_ledger().violations
+    return reported
 
 
-def _count(told: Told, scene: Scene, job_ids: list[str]) -> None:
+def _count(reported: Told, scene: Scene, job_ids: list[str]) -> None:
     digests = set()
     for job_id in job_ids:
         job = scene.job(job_id)
-        told.states[job.state.value] += 1
-        told.num_attempts += job.attempt
-        told.doubled += max(0, sum(event.type == "succeeded" for event in scene.events(job_id)) - 1)
+        reported.states[job.state.value] += 1
+        reported.num_attempts += job.attempt
+        reported.doubled += max(0, sum(event.type == "succeeded" for event in scene.events(job_id)) - 1)
         if job.state is JobState.SUCCEEDED and job.kind is JobKind.SANITIZE:
             digests.add(scene.digests(job_id)[WEIGHTS])
-    told.weights_differ = max(0, len(digests) - 1)
+    reported.weights_differ = max(0, len(digests) - 1)
 
 
 def one_storm(place: Place, *, num_jobs: int, seed: int) -> dict[str, Any]:
@@ -186,28 +186,34 @@ def one_storm(place: Place, *, num_jobs: int, seed: int) -> dict[str, Any]:
         job_ids = [scene.order(recipe=RECIPE) for _ in range(num_jobs)]
         with Crew(scene.variables, scene.folder / "crew") as crew:
             crew.start(NUM_WORKERS)
-            told = weather(Storm(scene, crew, stack, proxy, seed), scene, crew, job_ids, say=place.say)
-    return dict(vars(told))
+            reported = weather(Storm(scene, crew, stack, proxy, seed), scene, crew, job_ids, say=place.say)
+    return dict(vars(reported))
 
 
-def row_of(told: Mapping[str, Any], seed: int) -> Row:
+def row_of(reported: Mapping[str, Any], seed: int) -> Row:
     """One storm as a row."""
-    num_jobs, states = told["num_jobs"], told["states"]
-    num_faults = sum(told["faults"].values())
+    num_jobs, states = reported["num_jobs"], reported["states"]
+    num_faults = sum(reported["faults"].values())
     happened = (
-        f"{states} after {told['num_attempts']} attempts in {told['took_s']:.0f} s; {num_faults} faults: "
-        + ", ".join(f"{name} {times}" for name, times in sorted(told["faults"].items()))
-        + f"; ledger: {len(told['violations'])} violations"
+        f"{states} after {reported['num_attempts']} attempts in {reported['took_s']:.0f} s; "
+        f"{num_faults} faults: "
+        + ", ".join(f"{name} {times}" for name, times in sorted(reported["faults"].items()))
+        + f"; ledger: {len(reported['violations'])} violations"
     )
     lost = num_jobs - states.get("succeeded", 0)
-    is_ok = lost == 0 and not told["doubled"] and not told["weights_differ"] and not told["violations"]
+    is_ok = (
+        lost == 0
+        and not reported["doubled"]
+        and not reported["weights_differ"]
+        and not reported["violations"]
+    )
     return Row(
         broken=f"{num_jobs} jobs, {NUM_WORKERS} workers, a fault a second (seed {seed})",
         times=num_faults,
         expected="all succeed, once, with the same weights",
-        happened="; ".join([happened, *told["violations"][:3]]),
+        happened="; ".join([happened, *reported["violations"][:3]]),
         lost=lost,
-        doubled=told["doubled"],
+        doubled=reported["doubled"],
         ok=is_ok,
     )
 
@@ -218,5 +224,5 @@ def run(place: Place, *, quick: bool) -> list[Row]:
     for seed in range(place.seed, place.seed + num_storms):
         place.say(f"storm with seed {seed} over {num_jobs} jobs")
         work = partial(one_storm, place, num_jobs=num_jobs, seed=seed)
-        rows += [row_of(told, seed) for told in place.pieces({f"storm {seed}": work})]
+        rows += [row_of(reported, seed) for reported in place.pieces({f"storm {seed}": work})]
     return rows

@@ -106,11 +106,11 @@ def _stream(api: Api, _stack: Stack, path: Path, digest: str) -> str:
     headers = api.headers(**{"Content-Type": "application/json"})
     size = path.stat().st_size
     announced = json.dumps({"filename": path.name, "size_bytes": size, "sha256": digest})
-    upload = api.told("POST", "/v1/uploads", headers, announced)
+    upload = api.reported("POST", "/v1/uploads", headers, announced)
     with path.open("rb") as file:
         octets = api.headers(**{"Content-Type": "application/octet-stream", "Content-Length": str(size)})
-        api.told("PUT", f"/v1/uploads/{upload['id']}/content", octets, file)
-    api.told("POST", f"/v1/uploads/{upload['id']}/complete", headers, "{}")
+        api.reported("PUT", f"/v1/uploads/{upload['id']}/content", octets, file)
+    api.reported("POST", f"/v1/uploads/{upload['id']}/complete", headers, "{}")
     return upload_key(api.ground.project_id, upload["id"])
 
 

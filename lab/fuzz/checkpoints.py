@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from cleanclip.spec.attack_options import MAX_TRIGGER_IMAGE_BYTES, MAX_TRIGGER_IMAGE_SIDE
+from cleanclip.vocabulary.attack_options import MAX_TRIGGER_IMAGE_BYTES, MAX_TRIGGER_IMAGE_SIDE
 from lab.fuzz.target import Target, kept, png_checksums
 from sanitizer.attacks.trigger_images import decode
 from sanitizer.checkpoints.mapped_file import MappedFile

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec.errors import SanitizerError
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME
+from cleanclip.vocabulary.errors import SanitizerError
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME
 from lab.fuzz.target import Target, check_refusal, kept, png_checksums, tar_checksums
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import LabelledDataset, open_labelled

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleanclip.spec.errors import SanitizerError
+from cleanclip.vocabulary.errors import SanitizerError
 from sanitizer.data.skipping import BadSample
 
 _BLOCK = 512

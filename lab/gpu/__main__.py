@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from cleanclip.spec.errors import OptionsRejected
+from cleanclip.vocabulary.errors import OptionsRejected
 from lab.benchmarks.speed.measuring import as_a_job, machine
 from lab.drills.records import commit
 from lab.gpu import page

@@ -13,10 +13,10 @@ import numpy as np
 import open_clip
 import torch
 
-from cleanclip.spec.jobspec import CONFIG_NAME
-from cleanclip.spec.model_cost import ModelCost, cost_of
-from cleanclip.spec.progress import ignore
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.jobspec import CONFIG_NAME
+from cleanclip.vocabulary.model_cost import ModelCost, cost_of
+from cleanclip.vocabulary.progress import ignore
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from lab.benchmarks.speed.material import checkpoint, pictures, write_labelled, write_pairs
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.cli.canonical import canonical

@@ -19,16 +19,16 @@ import torch
 
 from app.domain.states import JobPhase
 from app.services.estimates import Load
-from cleanclip.spec import recipe as recipes
-from cleanclip.spec.device_memory import Memory, memory_of
-from cleanclip.spec.device_plan import DevicePlan, Work
-from cleanclip.spec.jobspec import AuditSpec, SanitizeSpec, ScanSpec
-from cleanclip.spec.progress import PhaseFinished, PhaseStarted, ProgressEvent
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, Recipe, UARRecipe
-from cleanclip.spec.recommended import with_recommended
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import ScanReport
+from cleanclip.vocabulary import recipe as recipes
+from cleanclip.vocabulary.device_memory import Memory, memory_of
+from cleanclip.vocabulary.device_plan import DevicePlan, Work
+from cleanclip.vocabulary.jobspec import AuditSpec, SanitizeSpec, ScanSpec
+from cleanclip.vocabulary.progress import PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, Recipe, UARRecipe
+from cleanclip.vocabulary.recommended import with_recommended
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_report import ScanReport
 from lab.benchmarks.speed import baseline
 from lab.benchmarks.speed.measuring import watching
 from lab.gpu.order import Order

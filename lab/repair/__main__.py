@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import torch
 
-from cleanclip.spec.measures import Difference, Estimate
+from cleanclip.vocabulary.measures import Difference, Estimate
 from lab.repair.plan import FROZEN, NUM_IMAGES, NUM_PAIRS, PARTS, RECIPES, Model, Part, models
 from lab.reproduction.data import Sets
 from lab.reproduction.measuring import made_with

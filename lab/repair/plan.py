@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from cleanclip.spec.attack_options import BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions
-from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe, UARRecipe
+from cleanclip.vocabulary.attack_options import BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Recipe, UARRecipe
 from lab.testbed.options import Implanted, OtherPaper, PaperColour, SubjectOptions
 from lab.zoo import plan as zoo
 from lab.zoo.plan import BedName, Draws

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Recipe
 from lab.testbed.options import OptimisedPattern, SubjectOptions
 
 RESULTS = 1
@@ -79,21 +79,21 @@ def attacked(cell: Cell) -> SubjectOptions:
 
 def spec(cell: Cell) -> dict[str, Any]:
     """The cell as JSON, for its file and its name."""
-    told: dict[str, Any] = json.loads(json.dumps({"kind": type(cell).__name__.lower(), **asdict(cell)}))
-    return told
+    reported: dict[str, Any] = json.loads(json.dumps({"kind": type(cell).__name__.lower(), **asdict(cell)}))
+    return reported
 
 
 def cell_id(cell: Cell) -> str:
     """16 hexadecimal digits. An option that is not set does not count, so that a new one renames no cell."""
-    told = _set_options(spec(cell))
-    identity = {"results": RESULTS, "test": NUM_TEST, "validation": NUM_VALIDATION, "spec": told}
+    reported = _set_options(spec(cell))
+    identity = {"results": RESULTS, "test": NUM_TEST, "validation": NUM_VALIDATION, "spec": reported}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _set_options(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {name: _set_options(value) for name, value in told.items() if value is not None}
-    return told
+def _set_options(reported: Any) -> Any:
+    if isinstance(reported, dict):
+        return {name: _set_options(value) for name, value in reported.items() if value is not None}
+    return reported
 
 
 def surrogates(subject: Subject, attack: OptimisedPattern) -> tuple[Subject, Cleaning]:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.recipe import AttackOptions
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.recipe import AttackOptions
 from lab.reproduction.cells import NUM_TEST, TEST_SEED, Cell, attacked, describe, subject_of
 from lab.reproduction.measured import Measured
 from lab.reproduction.running import Folders, as_trigger
@@ -37,19 +37,19 @@ class Check:
     """
 
     cell: Cell
-    told: Measured
+    reported: Measured
     published: Measured | None
     differing: tuple[str, ...]
 
     def __str__(self) -> str:
-        shares = ", ".join(f"{name.upper()} {_count(self.told, name)}" for name in ALL_SHARES)
+        shares = ", ".join(f"{name.upper()} {_count(self.reported, name)}" for name in ALL_SHARES)
         verdict = f"differs: {'; '.join(self.differing)}" if self.differing else "agrees"
         compared = "compared with the published line, too"
         if self.published is None:
             compared = "no published line to compare"
-        elif self.published.weights_sha256 != self.told.weights_sha256:
+        elif self.published.weights_sha256 != self.reported.weights_sha256:
             compared = "the published line is of other weights and was not compared"
-        return f"{self.told.id} ({describe(self.cell)}): {shares}; the reference {verdict}; {compared}"
+        return f"{self.reported.id} ({describe(self.cell)}): {shares}; the reference {verdict}; {compared}"
 
 
 def draw(cells: Sequence[Cell], root: Path, number: int, *, seed: int) -> list[Cell]:
@@ -62,27 +62,27 @@ def draw(cells: Sequence[Cell], root: Path, number: int, *, seed: int) -> list[C
 
 def check(cell: Cell, root: Path, published: Mapping[str, Measured]) -> Check:
     """Measure one cell's weights again and compare. `published`: lines by the names of their cells."""
-    told = Folders(root).measured(cell)
-    if told is None:
+    reported = Folders(root).measured(cell)
+    if reported is None:
         raise ValueError(f"{describe(cell)} was not run")
-    return compare(cell, told, remeasured(cell, root), published.get(told.id))
+    return compare(cell, reported, remeasured(cell, root), published.get(reported.id))
 
 
-def compare(cell: Cell, told: Measured, counts: Mapping[str, str], published: Measured | None) -> Check:
+def compare(cell: Cell, reported: Measured, counts: Mapping[str, str], published: Measured | None) -> Check:
     """`counts` are those of the reference, "12 of 34" each."""
-    differing = _differing("", told, counts)
-    if published is not None and published.weights_sha256 == told.weights_sha256:
+    differing = _differing("", reported, counts)
+    if published is not None and published.weights_sha256 == reported.weights_sha256:
         differing += _differing("published ", published, counts)
-        if published.correct != told.correct:
+        if published.correct != reported.correct:
             differing.append("published images that are right are others")
-    return Check(cell=cell, told=told, published=published, differing=tuple(differing))
+    return Check(cell=cell, reported=reported, published=published, differing=tuple(differing))
 
 
-def _differing(whose: str, told: Measured, counts: Mapping[str, str]) -> list[str]:
+def _differing(whose: str, reported: Measured, counts: Mapping[str, str]) -> list[str]:
     return [
-        f"{whose}{name.upper()} {_count(told, name)} against {counts[name]}"
+        f"{whose}{name.upper()} {_count(reported, name)} against {counts[name]}"
         for name in ALL_SHARES
-        if _count(told, name) != counts[name]
+        if _count(reported, name) != counts[name]
     ]
 
 
@@ -110,13 +110,13 @@ def remeasured(cell: Cell, root: Path) -> dict[str, str]:
 def _trigger(folders: Folders, cell: Cell) -> AttackOptions | None:
     attack = attacked(cell).attack
     if isinstance(attack, OptimisedPattern):
-        told = folders.measured(cell)
-        if told is None or told.picture is None:
+        reported = folders.measured(cell)
+        if reported is None or reported.picture is None:
             return None
-        return as_trigger(attack, told.picture)
+        return as_trigger(attack, reported.picture)
     return trigger_of(attack)
 
 
-def _count(told: Measured, name: str) -> str:
-    share: Estimate = getattr(told.test, name)
+def _count(reported: Measured, name: str) -> str:
+    share: Estimate = getattr(reported.test, name)
     return f"{share.successes} of {share.n}"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleanclip.spec.recipe import AttackOptions
+from cleanclip.vocabulary.recipe import AttackOptions
 from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, PART_SEEDS
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.glyphs import Part

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
 
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.recipe import (
     BadNetOptions,
     BlendedOptions,
     CleanCLIPRecipe,

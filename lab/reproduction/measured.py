@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from cleanclip.spec.measures import Difference, Estimate
+from cleanclip.vocabulary.measures import Difference, Estimate
 from lab.reproduction.cells import GATE, Cell, Cleaning
 from sanitizer.audits.statistics import paired_difference
 
@@ -68,9 +68,9 @@ def is_implanted(run: Measured, gate: float = GATE) -> bool:
     return run.test.asr is None or run.test.asr.value >= gate
 
 
-def is_pointless(cell: Cell, told: Callable[[Cell], Measured | None], gate: float = GATE) -> bool:
+def is_pointless(cell: Cell, reported: Callable[[Cell], Measured | None], gate: float = GATE) -> bool:
     """Whether `cell` cleans a subject whose attack was not implanted. `told`: what was measured so far."""
-    before = told(cell.subject) if isinstance(cell, Cleaning) else None
+    before = reported(cell.subject) if isinstance(cell, Cleaning) else None
     return before is not None and not is_implanted(before, gate)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-import cleanclip.spec
+import cleanclip.vocabulary
 import lab.testbed
 import sanitizer
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.measures import Estimate, TopK
-from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.measures import Estimate, TopK
+from cleanclip.vocabulary.recipe import AttackOptions, AuditOptions, BadNetOptions
 from lab.reproduction.cells import PART_SEEDS
 from lab.reproduction.data import Sets
 from lab.reproduction.measured import Shares
@@ -100,7 +100,10 @@ def made_with() -> dict[str, str]:
         "machine": f"{platform.system()} {platform.machine()}",
         # Of the library and the test subjects: says which cells were made by one and the same code.
         "code_sha256": sources_sha256(
-            *(Path(package.__file__ or "").parent for package in (cleanclip.spec, sanitizer, lab.testbed))
+            *(
+                Path(package.__file__ or "").parent
+                for package in (cleanclip.vocabulary, sanitizer, lab.testbed)
+            )
         ),
     }
 

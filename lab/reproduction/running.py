@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from cleanclip.spec.recipe import AttackOptions, CustomPatternOptions, Recipe
+from cleanclip.vocabulary.recipe import AttackOptions, CustomPatternOptions, Recipe
 from lab.reproduction import measured
 from lab.reproduction.cells import (
     ORDER_SEED,

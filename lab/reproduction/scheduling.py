@@ -39,7 +39,7 @@ def run_all(
     these come out as other weights here, what starts from them fails: it has no model to be compared with.
     """
     folders = Folders(root)
-    done = {cell_id(cell): told for cell in cells if (told := folders.measured(cell)) is not None}
+    done = {cell_id(cell): reported for cell in cells if (reported := folders.measured(cell)) is not None}
     waiting = to_run(cells, done, known, gate)
     run = _Run(root=root, jobs=jobs, say=say, done=done, known=known, waiting=waiting, gate=gate)
     say(f"{len(cells) - run.total} of {len(cells)} cells are there already")
@@ -112,7 +112,9 @@ class _Run:
         if cell_id(cell) in self.known:
             return False
         both = [(self.done.get(name), self.known.get(name)) for name in map(cell_id, needs(cell))]
-        return any(here and told and here.weights_sha256 != told.weights_sha256 for here, told in both)
+        return any(
+            here and reported and here.weights_sha256 != reported.weights_sha256 for here, reported in both
+        )
 
     def _told(self, cell: Cell) -> Measured | None:
         return self.done.get(cell_id(cell))
@@ -134,10 +136,10 @@ def to_run(
     `done`: below the folder, with weights; `known`: figures of elsewhere. What is pointless is left out.
     """
     wanted: set[str] = set()
-    told = {**known, **done}
+    reported = {**known, **done}
     for cell in reversed(cells):  # those that start from a cell come after it
         name = cell_id(cell)
-        if is_pointless(cell, lambda one: told.get(cell_id(one)), gate):
+        if is_pointless(cell, lambda one: reported.get(cell_id(one)), gate):
             continue
         if name not in done and (name not in known or name in wanted):
             wanted.add(name)

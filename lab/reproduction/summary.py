@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cleanclip.spec.intervals import wilson
-from cleanclip.spec.measures import Difference, Estimate
-from cleanclip.spec.recipe import Recipe
+from cleanclip.vocabulary.intervals import wilson
+from cleanclip.vocabulary.measures import Difference, Estimate
+from cleanclip.vocabulary.recipe import Recipe
 from lab.reproduction import grid
 from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, subject_of
 from lab.reproduction.grid import SEEDS, Bed, Make

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from cleanclip.spec.recipe import Recipe
+from cleanclip.vocabulary.recipe import Recipe
 from lab.reproduction import grid
 from lab.reproduction.grid import Bed
 from lab.reproduction.summary import (
@@ -76,11 +76,11 @@ def attacked(
     if under_gate.runs and not implanted.runs:
         return rows
     rows[f"{name}: no defence"] = implanted
-    told = {implanted.seeds}
+    reported = {implanted.seeds}
     groups = {name: results.over_seeds(cleaned(poisoned, recipe)) for name, recipe in recipes.items()}
     for defence, after in groups.items():
-        if after.runs and after.seeds not in told:
-            told.add(after.seeds)
+        if after.runs and after.seeds not in reported:
+            reported.add(after.seeds)
             which = "seed" if len(after.seeds) == 1 else "seeds"
             rows[f"{name}: no defence, {which} {spelled(after.seeds)} alone"] = implanted.only(after.seeds)
         rows[f"{name}: {defence}"] = after

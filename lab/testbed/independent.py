@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.recipe import AttackOptions, to_json
+from cleanclip.vocabulary.recipe import AttackOptions, to_json
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.pictures import Pictures, class_names
 from lab.testbed.shards import images

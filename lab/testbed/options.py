@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cleanclip.spec.recipe import AttackOptions, BadNetOptions
+from cleanclip.vocabulary.recipe import AttackOptions, BadNetOptions
 
 BADNET = BadNetOptions(pattern="gaussian_fixed", placement="random", size=5 / 32, pattern_seed=7)
 """A 5×5 patch on 32×32 images, the same pattern every time, at a place drawn for every image."""

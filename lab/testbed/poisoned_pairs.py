@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
 from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs, Part
 from lab.testbed.options import Changed, PaperColour, Planted, Ready, trigger_of

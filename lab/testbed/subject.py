@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cleanclip.spec.settled import COMPARED
+from cleanclip.vocabulary.settled import COMPARED
 from lab.testbed import changing, glyphs, pictures, poisoned_pairs, training
 from lab.testbed.options import Ready, SubjectOptions, trigger_of
 from lab.testbed.training import EpochFigures, Poisoned, model_config
@@ -137,9 +137,9 @@ def _find(folder: Path, identity: str) -> Subject | None:
     is_ours = isinstance(manifest, dict) and manifest.get("options_sha256") == identity
     if not is_ours or not path.is_file() or _sha256(path) != manifest["sha256"]:
         return None
-    told = {name: manifest[name] for name in ("sha256", "num_poisons")}
+    reported = {name: manifest[name] for name in ("sha256", "num_poisons")}
     epochs = tuple(EpochFigures(**figures) for figures in manifest["epochs"])
-    return Subject(path=path, epochs=epochs, is_new=False, **told)
+    return Subject(path=path, epochs=epochs, is_new=False, **reported)
 
 
 def _as_research_code_saves_it(optimizer_state: dict[str, Any]) -> dict[str, Any]:

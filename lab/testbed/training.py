@@ -26,7 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
-from cleanclip.spec.measures import Estimate
+from cleanclip.vocabulary.measures import Estimate
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
 
 Members = dict[str, bytes]
 """Extension → bytes of one sample."""

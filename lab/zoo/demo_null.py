@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.null_set import NullSet, dump_null, load_null
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.jobspec import ScanSpec
+from cleanclip.vocabulary.null_set import NullSet, dump_null, load_null
 from demo import labelled
 from demo.recipe import NULL_PATH, SCAN, SCAN_SEED
 from lab.zoo.plan import BedName, Model, model

@@ -1,7 +1,7 @@
 """From rows to judgements: scores, p-values against the null of a bed, whether the target was named.
 
 Each bed has its own null: the calibration models of that bed. A model is judged as a customer's scan is, by
-`cleanclip.spec.conformal`: by one detector, or by all of the scan together (`SCAN`). Free of torch.
+`cleanclip.vocabulary.conformal`: by one detector, or by all of the scan together (`SCAN`). Free of torch.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cleanclip.spec.conformal import Judged as InPool
-from cleanclip.spec.conformal import Pooled, Row, distance, judge, rows, z_of_family
-from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.scan_options import Detector, ScanOptions
-from cleanclip.spec.scan_statistics import ScanStatistics
+from cleanclip.vocabulary.conformal import Judged as InPool
+from cleanclip.vocabulary.conformal import Pooled, Row, distance, judge, rows, z_of_family
+from cleanclip.vocabulary.image_edits import Edit
+from cleanclip.vocabulary.scan_options import Detector, ScanOptions
+from cleanclip.vocabulary.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split, class_names
 from lab.zoo.rows import ModelRow, ScanRow
 

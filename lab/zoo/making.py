@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import torch
 
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.recipe import CustomPatternOptions
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.recipe import CustomPatternOptions
 from lab.reproduction.cells import SURROGATE_CLEANING
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import clean

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from cleanclip.spec.attack_options import (
+from cleanclip.vocabulary.attack_options import (
     BadNetOptions,
     BlendedOptions,
     SIGOptions,

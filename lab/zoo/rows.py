@@ -19,9 +19,9 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import TypeAdapter
 
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.scan_options import Detector
-from cleanclip.spec.scan_statistics import ScanStatistics
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.scan_options import Detector
+from cleanclip.vocabulary.scan_statistics import ScanStatistics
 from lab.zoo.plan import SPLITS, BedName, Split
 
 MODELS_NAME, SCANS_NAME = "models.jsonl", "scans.jsonl"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from cleanclip.spec.scan_options import Detector
+from cleanclip.vocabulary.scan_options import Detector
 from lab.zoo.making import make
 from lab.zoo.plan import Model, anchor_of
 from lab.zoo.rows import ModelRow, append, read_models, read_scans

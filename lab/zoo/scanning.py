@@ -12,7 +12,7 @@ import torch
 
 import sanitizer.perturbations
 import sanitizer.scans
-from cleanclip.spec.scan_options import Detector, ScanOptions
+from cleanclip.vocabulary.scan_options import Detector, ScanOptions
 from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.glyphs import Glyphs

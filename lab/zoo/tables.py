@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cleanclip.spec.intervals import Z_95
+from cleanclip.vocabulary.intervals import Z_95
 from lab.zoo.judging import DEFAULT_DETECTORS, SCAN, Judged, judge_all
 from lab.zoo.plan import POISONED_SPLITS
 from lab.zoo.rows import DETECTORS, ModelRow, ScanRow, read_models, read_scans

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import BlendedOptions
+from cleanclip.vocabulary.recipe import BlendedOptions
 from sanitizer.attacks.trigger import check_batch, patch_side, widest_float
 from sanitizer.seeding import generator
 

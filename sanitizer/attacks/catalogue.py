@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-from cleanclip.spec import recipe
-from cleanclip.spec.attack_options import as_patch
-from cleanclip.spec.errors import OptionsRejected
+from cleanclip.vocabulary import recipe
+from cleanclip.vocabulary.attack_options import as_patch
+from cleanclip.vocabulary.errors import OptionsRejected
 from sanitizer.attacks import badnet, blended, overlay, sig, wanet
 from sanitizer.attacks.trigger import Trigger
 

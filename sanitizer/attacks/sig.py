@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import SIGOptions
+from cleanclip.vocabulary.recipe import SIGOptions
 from sanitizer.attacks.trigger import check_batch, widest_float
 
 

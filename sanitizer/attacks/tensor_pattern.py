@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cleanclip.spec.attack_options import Placement
+from cleanclip.vocabulary.attack_options import Placement
 from sanitizer.attacks.placing import corners
 from sanitizer.attacks.trigger import check_batch, widest_float
 

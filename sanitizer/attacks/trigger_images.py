@@ -21,8 +21,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from torch import Tensor
 
-from cleanclip.spec.attack_options import MAX_TRIGGER_IMAGE_BYTES, MAX_TRIGGER_IMAGE_SIDE
-from cleanclip.spec.errors import OptionsRejected
+from cleanclip.vocabulary.attack_options import MAX_TRIGGER_IMAGE_BYTES, MAX_TRIGGER_IMAGE_SIDE
+from cleanclip.vocabulary.errors import OptionsRejected
 
 MAX_JPEG_SCANS = 100
 """As for the images of a dataset: each costs a pass over the image, and may be a few bytes long."""

@@ -9,8 +9,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from cleanclip.spec.audit_figures import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD, ClassAccuracy, ClassChange
-from cleanclip.spec.measures import Estimate
+from cleanclip.vocabulary.audit_figures import (
+    MOST_CLASSES_LISTED,
+    MOST_CLASSES_REPORTED,
+    ClassAccuracy,
+    ClassChange,
+)
+from cleanclip.vocabulary.measures import Estimate
 from sanitizer.audits.statistics import paired_difference, wilson
 
 
@@ -61,4 +66,4 @@ def classes_lost(
                 )
             )
     changes.sort(key=lambda change: -change.lost.value)  # stable: among equals the first class
-    return tuple(changes[:MOST_CLASSES_TOLD])
+    return tuple(changes[:MOST_CLASSES_REPORTED])

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cleanclip.spec.audit_figures import TargetFigures
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.progress import Progress, ignore
-from cleanclip.spec.targets import find_target
+from cleanclip.vocabulary.audit_figures import TargetFigures
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.progress import Progress, ignore
+from cleanclip.vocabulary.targets import find_target
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.attack_success import AttackSuccess

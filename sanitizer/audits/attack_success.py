@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cleanclip.spec.audit_figures import AttackChange
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.measures import Estimate, RankDistribution, TopK
+from cleanclip.vocabulary.audit_figures import AttackChange
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.measures import Estimate, RankDistribution, TopK
 from sanitizer.audits.statistics import paired_difference, wilson
 from sanitizer.audits.target_ranks import rank_distribution
 

@@ -7,7 +7,7 @@ of it is kept but of a handful that the seed has drawn as examples, which are re
 costs one pass more, by the model that came in; a linear probe one decode and one pass more, because it is
 fitted before it judges; retrieval reads its pairs twice, because only then every caption is known.
 Triggers go on the resized, cropped pixels that the model sees, before normalisation. Arithmetic is float32
-without TF32, the towers' bf16 where the options say so; BatchNorm uses its stored statistics. Knows no
+without TF32, the towers' bf16 where the options say so; BatchNorm uses its stored statistics. Has no
 training, no policy and no job: it returns what it counted.
 """
 
@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cleanclip.spec.attack_options import names_of, of_same_pixels
-from cleanclip.spec.audit_figures import AttackChange, AuditFigures, EmbeddingDrift
-from cleanclip.spec.examples import num_examples
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.progress import Phase, PhaseFinished, PhaseStarted
-from cleanclip.spec.recipe import AuditOptions, LinearProbeOptions, to_json
-from cleanclip.spec.templates import PLAIN_TEMPLATE
+from cleanclip.vocabulary.attack_options import names_of, of_same_pixels
+from cleanclip.vocabulary.audit_figures import AttackChange, AuditFigures, EmbeddingDrift
+from cleanclip.vocabulary.examples import num_examples
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.progress import Phase, PhaseFinished, PhaseStarted
+from cleanclip.vocabulary.recipe import AuditOptions, LinearProbeOptions, to_json
+from cleanclip.vocabulary.templates import PLAIN_TEMPLATE
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import per_class, top_k

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.vocabulary.recipe import AuditPrecision
 from sanitizer.audits.zero_shot import class_embeddings
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from cleanclip.spec.attack_options import AttackOptions
-from cleanclip.spec.audit_figures import AttackFigures, TargetFigures
-from cleanclip.spec.measures import Towards
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.attack_options import AttackOptions
+from cleanclip.vocabulary.audit_figures import AttackFigures, TargetFigures
+from cleanclip.vocabulary.measures import Towards
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import (
     AttackSuccess,

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.audit_figures import EmbeddingDrift
-from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.vocabulary.audit_figures import EmbeddingDrift
+from cleanclip.vocabulary.recipe import AuditPrecision
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.zero_shot import image_embeddings
 

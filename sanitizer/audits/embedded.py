@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.vocabulary.recipe import AuditPrecision
 from sanitizer.audits.gallery import Gallery
 from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, image_embeddings, text_embeddings
 from sanitizer.data.captioned import CaptionedBatches

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cleanclip.spec.examples import Example, Examples, Prediction, ShownImage
-from cleanclip.spec.plain_images import MAX_BYTES, MAX_SIDE
+from cleanclip.vocabulary.examples import Example, Examples, Prediction, ShownImage
+from cleanclip.vocabulary.plain_images import MAX_BYTES, MAX_SIDE
 from sanitizer.data.skipping import BadSample
 from sanitizer.seeding import generator
 

@@ -13,7 +13,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from sanitizer.data.captioned import CaptionedBatch
 from sanitizer.data.texts import names_target
 

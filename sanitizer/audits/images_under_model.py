@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.vocabulary.recipe import AuditPrecision
 from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import image_embeddings
 from sanitizer.data.batches import LabelledBatch, LabelledBatches

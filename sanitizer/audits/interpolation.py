@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cleanclip.spec.rebound_figures import InterpolatedPoint, Interpolation, ReboundPoint, least_half
+from cleanclip.vocabulary.rebound_figures import InterpolatedPoint, Interpolation, ReboundPoint, least_half
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

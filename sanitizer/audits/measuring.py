@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.vocabulary.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

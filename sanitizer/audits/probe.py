@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.audit_figures import ProbeAttackFigures, ProbeFigures
-from cleanclip.spec.cautions import check_folds
-from cleanclip.spec.probe_options import LinearProbeOptions
+from cleanclip.vocabulary.audit_figures import ProbeAttackFigures, ProbeFigures
+from cleanclip.vocabulary.cautions import check_folds
+from cleanclip.vocabulary.probe_options import LinearProbeOptions
 from sanitizer import seeding
 from sanitizer.audits.attack_success import target_rate
 from sanitizer.audits.logistic import Fitted, fit

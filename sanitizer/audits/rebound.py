@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cleanclip.spec.attack_options import of_same_pixels
-from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.rebound_figures import ReboundPoint, ReboundShare
-from cleanclip.spec.recipe import AuditOptions
+from cleanclip.vocabulary.attack_options import of_same_pixels
+from cleanclip.vocabulary.progress import Advanced, ProgressEvent
+from cleanclip.vocabulary.rebound_figures import ReboundPoint, ReboundShare
+from cleanclip.vocabulary.recipe import AuditOptions
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k

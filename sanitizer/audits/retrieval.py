@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cleanclip.spec.recipe import AuditPrecision
-from cleanclip.spec.retrieval_figures import RecallAtK, RecallLost, RetrievalFigures, RetrievalLost
+from cleanclip.vocabulary.recipe import AuditPrecision
+from cleanclip.vocabulary.retrieval_figures import RecallAtK, RecallLost, RetrievalFigures, RetrievalLost
 from sanitizer.audits.embedded import EmbeddedSet
 from sanitizer.audits.ranking import best_ranks
 from sanitizer.audits.statistics import paired_difference, wilson

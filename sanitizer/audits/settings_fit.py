@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.settled import ALPHA, MIN_IMAGES, MIN_MARGIN, Margin, looks
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.settled import ALPHA, MIN_IMAGES, MIN_MARGIN, Margin, looks
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings, nearest

@@ -1,6 +1,6 @@
 """Shares, paired differences and means from what was counted.
 
-Their intervals follow from the counts (`cleanclip.spec.measures`).
+Their intervals follow from the counts (`cleanclip.vocabulary.measures`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cleanclip.spec.measures import Difference, Estimate, MeanDistance
+from cleanclip.vocabulary.measures import Difference, Estimate, MeanDistance
 
 
 def wilson(successes: int, n: int) -> Estimate:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.retrieval_figures import AttackCaptions, TargetCaptions
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.retrieval_figures import AttackCaptions, TargetCaptions
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.embedded import EmbeddedSet
 from sanitizer.audits.gallery import Gallery

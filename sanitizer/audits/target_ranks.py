@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from cleanclip.spec.measures import RankDistribution
+from cleanclip.vocabulary.measures import RankDistribution
 
 _MISSED_ON_A_SIDE = 0.025
 

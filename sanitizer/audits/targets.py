@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.targets import find_target
+from cleanclip.vocabulary.recipe import AuditOptions
+from cleanclip.vocabulary.targets import find_target
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.progress import EMBEDDED, FITTED, Advanced, Phase, Progress
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.progress import EMBEDDED, FITTED, Advanced, Phase, Progress
 
 
 @dataclass

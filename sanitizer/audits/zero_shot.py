@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.recipe import AuditPrecision
 from sanitizer.attacks.trigger import widest_float
 from sanitizer.checkpoints.text_tower import cut_padding, encode_text
 from sanitizer.data.templates import render

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cleanclip.spec.timm_towers import Interpolation
+from cleanclip.vocabulary.timm_towers import Interpolation
 from sanitizer.checkpoints.image_side import ImageSide
 from sanitizer.checkpoints.siglip_configs import PooledTransformer, pooled_config, read_pooled, size_name
 from sanitizer.checkpoints.timm_configs import TimmTower, is_timm, read_timm, timm_config

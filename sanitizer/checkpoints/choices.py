@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.rejection import refusal
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.first_bytes import SAVE_AGAIN
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.rejection import excerpt, refusal
 

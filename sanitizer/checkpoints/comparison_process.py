@@ -22,7 +22,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.vocabulary import inspection_phrases as phrases
 from sanitizer.checkpoints.comparison import Compared
 from sanitizer.checkpoints.reading import open_upload
 

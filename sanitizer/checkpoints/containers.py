@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import HEAD_BYTES, SAVE_AGAIN, Container, container_of_head
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import HEAD_BYTES, SAVE_AGAIN, Container, container_of_head
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read

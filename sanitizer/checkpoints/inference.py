@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.published import Published, published
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.published import Published, published
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import (
     CLIP_TOKENIZER,
     OPENAI_MEAN,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, WEIGHTS_NAME, Inspection
-from cleanclip.spec.recipe import DeclaredOptions, to_json
-from cleanclip.spec.report_inputs import ScannerEvidence
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, WEIGHTS_NAME, Inspection
+from cleanclip.vocabulary.recipe import DeclaredOptions, to_json
+from cleanclip.vocabulary.report_inputs import ScannerEvidence
 from sanitizer.checkpoints.comparison import compare
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
 from sanitizer.checkpoints.mapped_file import MappedFile

@@ -17,7 +17,7 @@ from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
 from torch import Tensor
 
-from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import excerpt, refusal

@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.recipe import DeclaredOptions, parse
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.recipe import DeclaredOptions, parse
 from sanitizer.checkpoints.architecture import Architecture, PooledTransformer, TimmTower
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import excerpt, refusal
@@ -82,13 +82,13 @@ def options_beside(
 
     Raises CheckpointRejected 'config_invalid' (no JSON, out of bounds), 'config_unsupported' (no plain CLIP).
     """
-    told = {name: _options_in(folder, name) for name in _CONFIGS if (folder / name).is_file()}
-    names = [name for name, options in told.items() if options]
+    reported = {name: _options_in(folder, name) for name in _CONFIGS if (folder / name).is_file()}
+    names = [name for name, options in reported.items() if options]
     if not names:
         return declared, {}
     name = names[-1] if weights in _OF_TRANSFORMERS else names[0]
-    found = told[name]
-    _check_configurations_agree([told[one] for one in names])
+    found = reported[name]
+    _check_configurations_agree([reported[one] for one in names])
     values = {f.name: getattr(declared, f.name) for f in fields(declared)}
     given = {key: value for key, value in found.items() if values[key] is None and value is not None}
     try:
@@ -110,11 +110,11 @@ def _options_in(folder: Path, name: str) -> dict[str, Any]:
     return _from_huggingface(folder, config)
 
 
-def _check_configurations_agree(told: Sequence[Mapping[str, Any]]) -> None:
+def _check_configurations_agree(reported: Sequence[Mapping[str, Any]]) -> None:
     """open_clip reads one of them and transformers the other; both build the same heads and activation, or it
     is refused."""
     for option in ("num_heads_text", "num_heads_vision", "quick_gelu", "gelu_tanh"):
-        if told[0].get(option) != told[-1].get(option):
+        if reported[0].get(option) != reported[-1].get(option):
             raise _invalid(_CONFIGS[1], f"its value for {option} is not that of {_CONFIGS[0]}")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.vocabulary import inspection_phrases as phrases
 from sanitizer.checkpoints.naming_huggingface import POSITION_IDS, WORD_TABLE, huggingface_origin
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pickletools
 import re
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import SAVE_AGAIN
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.rejection import refusal
 

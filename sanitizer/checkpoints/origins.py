@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Interval, Len
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from cleanclip.spec.inspection_phrases import Layout
+from cleanclip.vocabulary.inspection_phrases import Layout
 from sanitizer.checkpoints.limits import MAX_DIMS, MAX_NAME_LENGTH, MAX_TENSORS
 
 MAX_EXTRAS = 32

@@ -12,7 +12,7 @@ import pickletools
 import re
 from collections.abc import Iterator
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary.errors import CheckpointRejected
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, refusal
 
 _OLDEST, _NEWEST = 2, 5

@@ -21,8 +21,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import SAVE_AGAIN
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.pickle_grammar import instructions, malformed
 from sanitizer.checkpoints.pickle_values import (
     Call,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cleanclip.spec.settled import Settled
+from cleanclip.vocabulary.settled import Settled
 from sanitizer.checkpoints.architecture import Architecture, VisionTower
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.timm_configs import TimmTower

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import refusal

@@ -26,11 +26,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import SAVE_AGAIN
-from cleanclip.spec.inspection_phrases import Layout
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import SAVE_AGAIN
+from cleanclip.vocabulary.inspection_phrases import Layout
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.containers import check_members, check_rest, container_of
 from sanitizer.checkpoints.inference import family_of, infer, with_position_table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary.errors import CheckpointRejected
 
 UPLOAD_AGAIN = "The file is damaged or was edited: upload the original again."
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import MAX_DIMS, MAX_TENSORS, NO_CLIP, checked_name, element_count
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import check_is_one_format

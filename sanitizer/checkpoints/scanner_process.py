@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from pydantic import TypeAdapter
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.report_inputs import ScannerEvidence, ScannerName, ScannerVerdict
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.report_inputs import ScannerEvidence, ScannerName, ScannerVerdict
 
 _MEMORY_BYTES = 2 * 2**30
 _MAX_ISSUES = 50

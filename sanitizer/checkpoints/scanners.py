@@ -17,10 +17,10 @@ from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import HEAD_BYTES, container_of_head
-from cleanclip.spec.report_inputs import ScannerEvidence, ScannerName, ScannerVerdict
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import HEAD_BYTES, container_of_head
+from cleanclip.vocabulary.report_inputs import ScannerEvidence, ScannerName, ScannerVerdict
 
 SCANNERS: dict[ScannerName, str] = {"picklescan": "picklescan", "modelaudit": "modelaudit-picklescan"}
 """Our name → the distribution."""

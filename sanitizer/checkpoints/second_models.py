@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.pickle_values import Call, OtherKey, PersistentId
 from sanitizer.checkpoints.rejection import excerpt, refusal

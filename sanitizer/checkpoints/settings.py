@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.published import Published, published
-from cleanclip.spec.settled import (
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.published import Published, published
+from cleanclip.vocabulary.settled import (
     COMPARED,
     MIN_MARGIN,
     Margin,
@@ -76,14 +76,14 @@ def known_by(architecture: Architecture, origin: Mapping[str, Any]) -> dict[str,
     "checkpoint" of a canonical configuration."""
     declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
     vision = architecture.vision
-    told = {
+    reported = {
         "num_heads_vision": _tells_heads(vision),
         "num_heads_text": _tells_heads(architecture.text),
         "quick_gelu": architecture.is_siglip,
     }
     known: dict[str, Settled] = {}
     for option in COMPARED:
-        if told[option]:
+        if reported[option]:
             known[option] = "tensors"
         elif declared.get(option) is not None or (option == "quick_gelu" and architecture.gelu_tanh):
             known[option] = "declared"
@@ -149,10 +149,10 @@ def not_measurable(architecture: Architecture, origin: Mapping[str, Any]) -> lis
     """What inspection says of options that are not measured; `origin` as for `known_by`."""
     declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
     others = []
-    for option, told in (origin.get("assumed") or {}).items():
+    for option, reported in (origin.get("assumed") or {}).items():
         if option in COMPARED:
             continue
-        value, why = read_assumed(told)
+        value, why = read_assumed(reported)
         settled: Settled = "configuration" if option in configured else "assumed"
         if option == "image_size" and tells_side(architecture.vision):
             settled = "tensors"

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.vocabulary import inspection_phrases as phrases
 from sanitizer.checkpoints.architecture import CLIP_TOKENIZER, SIGLIP_CONSTANTS, Architecture
 from sanitizer.checkpoints.choices import Choices
 from sanitizer.checkpoints.rejection import refusal

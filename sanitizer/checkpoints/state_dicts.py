@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import SAVE_AGAIN
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.origins import MAX_EXTRAS

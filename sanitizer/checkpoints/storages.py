@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import SAVE_AGAIN
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.pickle_values import Read
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import SAVE_AGAIN
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.limits import MAX_DIMS
 from sanitizer.checkpoints.pickle_values import Call, Global, PersistentId
 from sanitizer.checkpoints.rejection import excerpt, refusal

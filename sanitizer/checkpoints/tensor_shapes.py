@@ -1,6 +1,6 @@
 """What the shapes of a model's tensors say, one question at a time; hostile shapes are refused.
 
-No tensor is assumed to have the dimensions that it should. Knows no file and no whole model: see `inference`.
+No tensor is assumed to have the dimensions that it should. Files and whole models: see `inference`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import math
 import re
 from collections.abc import Mapping
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.recipe import MAX_IMAGE_SIZE
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.recipe import MAX_IMAGE_SIZE
 from sanitizer.checkpoints.choices import Choices, contradiction
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.tower_configs import DEFAULT_NORM_EPS, Blocks

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.timm_towers import PublishedTower, entries
+from cleanclip.vocabulary.timm_towers import PublishedTower, entries
 from sanitizer.checkpoints.tower_configs import refuse_unknown, unsupported
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.timm_towers import PublishedTower
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.timm_towers import PublishedTower
 from sanitizer.checkpoints.choices import Choices, contradiction
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tensor_shapes import Shapes, count_layers, shape_of

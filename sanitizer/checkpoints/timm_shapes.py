@@ -13,7 +13,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from cleanclip.spec.timm_towers import PublishedTower, published_towers
+from cleanclip.vocabulary.timm_towers import PublishedTower, published_towers
 from sanitizer.checkpoints.timm_configs import TimmTower
 
 Shape = tuple[int, ...]

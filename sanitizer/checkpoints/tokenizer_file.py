@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import TOKENIZERS_VARIABLE
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.rejection import excerpt, refusal
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.provenance import dtype_summary, uploaded_tensor

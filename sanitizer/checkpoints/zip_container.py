@@ -18,7 +18,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import NO_CLIP
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import check_is_one_format

@@ -13,11 +13,11 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from cleanclip.spec import found_attacks
-from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, audit_with, fitting, section_of
-from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.null_set import NullSet
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary import found_attacks
+from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, audit_with, fitting, section_of
+from cleanclip.vocabulary.jobspec import ScanSpec
+from cleanclip.vocabulary.null_set import NullSet
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     AuditOptions,
     DeclaredOptions,
@@ -27,11 +27,11 @@ from cleanclip.spec.recipe import (
     parse,
     to_json,
 )
-from cleanclip.spec.scan_options import Detector, ScanOptions
-from cleanclip.spec.scan_report import ScanReport, load_scan
-from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.strict_json import unique_keys
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.scan_options import Detector, ScanOptions
+from cleanclip.vocabulary.scan_report import ScanReport, load_scan
+from cleanclip.vocabulary.scan_section import ScanSection
+from cleanclip.vocabulary.strict_json import unique_keys
+from cleanclip.vocabulary.vet_options import VetOptions
 
 _DEFAULTS = "defaults"
 RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (

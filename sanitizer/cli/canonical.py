@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
-from cleanclip.spec.progress import Progress
-from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.recommended import Model, model_of
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, WEIGHTS_NAME
+from cleanclip.vocabulary.progress import Progress
+from cleanclip.vocabulary.recipe import DeclaredOptions
+from cleanclip.vocabulary.recommended import Model, model_of
 from sanitizer.checkpoints.limits import num_parameters
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.pipeline.inspecting import inspect

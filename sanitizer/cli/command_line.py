@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec import schemas
-from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
-from cleanclip.spec.jobspec import MAX_RANKS
-from cleanclip.spec.vet_options import SCORE_NAMES
+from cleanclip.vocabulary import schemas
+from cleanclip.vocabulary.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
+from cleanclip.vocabulary.jobspec import MAX_RANKS
+from cleanclip.vocabulary.vet_options import SCORE_NAMES
 from sanitizer.cli.arguments import RECIPE_FLAGS
 
 EPILOGUE = """\

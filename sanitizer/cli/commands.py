@@ -11,15 +11,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.found_attacks import check_scan_of
-from cleanclip.spec.null_set import NullSet
-from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.recommended import RecipeSource, with_recommended
-from cleanclip.spec.report import Report, dump_json
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.vet_report import EXCLUDED_NAME
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.found_attacks import check_scan_of
+from cleanclip.vocabulary.null_set import NullSet
+from cleanclip.vocabulary.recipe import AuditOptions
+from cleanclip.vocabulary.recommended import RecipeSource, with_recommended
+from cleanclip.vocabulary.report import Report, dump_json
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_section import ScanSection
+from cleanclip.vocabulary.vet_report import EXCLUDED_NAME
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.cli import pages, terminal
 from sanitizer.cli.arguments import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cleanclip.spec.jobspec import EXIT_SUCCEEDED, REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
+from cleanclip.vocabulary.jobspec import EXIT_SUCCEEDED, REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from sanitizer.cli.arguments import UsageError
 from sanitizer.rendering.checked_report import read_report
 from sanitizer.rendering.documents import pages

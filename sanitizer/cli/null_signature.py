@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from cleanclip.evidence.signed_file import NotVouched, Vouched, check
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import NullSet, load_null
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.null_set import NullSet, load_null
 from sanitizer.cli.arguments import UsageError
 from sanitizer.pipeline.judging_null import read_bytes, read_null
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, STATE_PATH
-from cleanclip.spec.null_set import NullSet, dump_null
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, STATE_PATH
+from cleanclip.vocabulary.null_set import NullSet, dump_null
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.cli import reference_hub
 from sanitizer.cli.arguments import declared_from, scan_spec
 from sanitizer.cli.canonical import anchor_in, canonical

@@ -12,8 +12,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from cleanclip.spec.progress import Announced, Progress
-from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.vocabulary.progress import Announced, Progress
+from cleanclip.vocabulary.report_kinds import AnyReport
 
 DRAWS = "sanitizer.rendering.documents"
 

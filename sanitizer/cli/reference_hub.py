@@ -17,9 +17,9 @@ from pathlib import Path
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from pydantic import TypeAdapter
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.progress import Progress
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.progress import Progress
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.cli.canonical import canonical
 from sanitizer.cli.reference_lists import ListedModel, ReferenceList, is_commit
@@ -63,8 +63,8 @@ def _pinned(model: ListedModel) -> Iterator[ListedModel]:
     for path in last.values():
         if model.sha256 not in {None, digests[path]}:
             raise NotObtained(f"the hub has another SHA-256 for {path} than the list")
-        told = replace(model, source=f"hf://{repo}@{info.sha}/{path}", sha256=digests[path])
-        one = TypeAdapter(ListedModel).validate_json(TypeAdapter(ListedModel).dump_json(told))
+        reported = replace(model, source=f"hf://{repo}@{info.sha}/{path}", sha256=digests[path])
+        one = TypeAdapter(ListedModel).validate_json(TypeAdapter(ListedModel).dump_json(reported))
         if not one.is_pinned:
             raise NotObtained("the hub does not name a commit")
         yield one

@@ -28,10 +28,10 @@ from typing import Annotated, ClassVar
 from annotated_types import MaxLen, MinLen
 from pydantic import TypeAdapter, ValidationError
 
-from cleanclip.spec.bounds import STRICT, ShortText
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.exclusions import Digest
-from cleanclip.spec.recipe import DeclaredOptions, to_json
+from cleanclip.vocabulary.bounds import STRICT, ShortText
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.exclusions import Digest
+from cleanclip.vocabulary.recipe import DeclaredOptions, to_json
 
 _SOURCE = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?/(?P<path>[\w.*+=,-]+(/[\w.*+=,-]+)*)", re.ASCII
@@ -117,11 +117,10 @@ def write_list(one: ReferenceList) -> str:
     for model in one.models:
         lines += ["", "[[models]]", f"source = {_text(model.source)}", f"kin = {_text(model.kin)}"]
         lines += [f"sha256 = {_text(model.sha256)}"] if model.sha256 is not None else []
-        told = {name: value for name, value in to_json(model.declared).items() if value is not None}
-        if told:
-            lines.append(
-                f"declared = {{ {', '.join(f'{name} = {_text(value)}' for name, value in told.items())} }}"
-            )
+        declared = {name: value for name, value in to_json(model.declared).items() if value is not None}
+        if declared:
+            values = ", ".join(f"{name} = {_text(value)}" for name, value in declared.items())
+            lines.append(f"declared = {{ {values} }}")
     return "\n".join(lines) + "\n"
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH
-from cleanclip.spec.scan_report import ScanReport, dump_scan
+from cleanclip.vocabulary.jobspec import EXIT_SUCCEEDED, STATE_PATH
+from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
 from sanitizer.cli.arguments import declared_from, scan_spec
 from sanitizer.cli.canonical import INSPECTED_NAME, anchor_in, canonical, folder_of

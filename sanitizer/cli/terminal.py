@@ -7,14 +7,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cleanclip.spec import progress
-from cleanclip.spec.figures import in_brief
-from cleanclip.spec.jobspec import DatasetSummary, Inspection
-from cleanclip.spec.measures import Difference
-from cleanclip.spec.report import Report
-from cleanclip.spec.report_inputs import ScannerEvidence, scanner_words
-from cleanclip.spec.settled import COMPARED
-from cleanclip.spec.vet_report import VetReport
+from cleanclip.vocabulary import progress
+from cleanclip.vocabulary.figures import in_brief
+from cleanclip.vocabulary.jobspec import DatasetSummary, Inspection
+from cleanclip.vocabulary.measures import Difference
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.report_inputs import ScannerEvidence, scanner_words
+from cleanclip.vocabulary.settled import COMPARED
+from cleanclip.vocabulary.vet_report import VetReport
 
 PHASE_TITLES = {
     "inspect": "Inspecting the checkpoint",
@@ -133,14 +133,14 @@ def print_report(console: Console, report: Report) -> None:
             console.print(_lost(f"{change.attack}: {name}", lost), highlight=False, markup=False)
     if report.drift is not None:
         moved = report.drift.images
-        told = f"{moved.mean:.4f} [{moved.low:.4f}, {moved.high:.4f}] n={moved.n}"
-        console.print(f"Image embeddings moved by a cosine distance of {told}", highlight=False)
+        reported = f"{moved.mean:.4f} [{moved.low:.4f}, {moved.high:.4f}] n={moved.n}"
+        console.print(f"Image embeddings moved by a cosine distance of {reported}", highlight=False)
     for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
         if part is not None:
             console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)
     for part in report.verdict.rebound:
-        told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
-        console.print(told, highlight=False, markup=False)
+        reported = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
+        console.print(reported, highlight=False, markup=False)
     if report.verdict.control is not None:
         found = report.verdict.control
         console.print(f"• {found.attack}: {found.outcome}. {found.reason}", highlight=False, markup=False)

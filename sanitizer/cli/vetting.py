@@ -11,9 +11,9 @@ from typing import Literal
 
 from rich.console import Console
 
-from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH, VetSpec
-from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.vet_report import VetReport, dump_vet_report
+from cleanclip.vocabulary.jobspec import EXIT_SUCCEEDED, STATE_PATH, VetSpec
+from cleanclip.vocabulary.recipe import DeclaredOptions
+from cleanclip.vocabulary.vet_report import VetReport, dump_vet_report
 from sanitizer.cli import pages, terminal
 from sanitizer.cli.arguments import declared_from, vet_from
 from sanitizer.cli.canonical import INSPECTED_NAME, canonical

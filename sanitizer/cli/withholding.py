@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME, GIVEN_NAME, TEMPLATES_NAME, LabelledPart
-from cleanclip.spec.withholding import FEWEST, num_withheld, seed_of
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME, GIVEN_NAME, TEMPLATES_NAME, LabelledPart
+from cleanclip.vocabulary.withholding import FEWEST, num_withheld, seed_of
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.parting import drawn, write_samples
 from sanitizer.pipeline.opening import ToExclude

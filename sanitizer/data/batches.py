@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cleanclip.spec.cautions import check_filled
+from cleanclip.vocabulary.cautions import check_filled
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data.assembly import PairAssembler
 from sanitizer.data.labelled import LabelledDataset

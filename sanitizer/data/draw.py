@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from cleanclip.spec.jobspec import MAX_DRAWN_SIDE, MAX_DRAWN_TEXT, NUM_DRAWN, DrawnSample, DrawnSamples
+from cleanclip.vocabulary.jobspec import MAX_DRAWN_SIDE, MAX_DRAWN_TEXT, NUM_DRAWN, DrawnSample, DrawnSamples
 from sanitizer.data.labelled import Labelled, LabelledDataset
 from sanitizer.data.pairs import Pair, PairDataset
 from sanitizer.seeding import generator

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from cleanclip.spec import exclusions
-from cleanclip.spec.errors import DatasetRejected, OptionsRejected
-from cleanclip.spec.exclusions import MAX_LIST_BYTES, ExcludedSamples, Exclusions, load_exclusions
+from cleanclip.vocabulary import exclusions
+from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected
+from cleanclip.vocabulary.exclusions import MAX_LIST_BYTES, ExcludedSamples, Exclusions, load_exclusions
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
 
@@ -30,7 +30,7 @@ class ExclusionList:
     sha256: str
 
     @property
-    def told(self) -> ExcludedSamples:
+    def reported(self) -> ExcludedSamples:
         """What a report says of it."""
         return ExcludedSamples(
             num=len(self.exclusions.samples), reason=self.exclusions.reason, list_sha256=self.sha256
@@ -66,4 +66,4 @@ def without(dataset: Dataset, given: ExclusionList) -> Dataset:
         raise DatasetRejected(
             "everything_excluded", "The list excludes every sample of the dataset.", "Exclude fewer samples."
         )
-    return dataset.without([one.index for one in wanted.samples], given.told)
+    return dataset.without([one.index for one in wanted.samples], given.reported)

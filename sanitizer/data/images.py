@@ -7,7 +7,7 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
-from cleanclip.spec.sample_files import MAX_IMAGE_BYTES
+from cleanclip.vocabulary.sample_files import MAX_IMAGE_BYTES
 from sanitizer.checkpoints.image_side import ImageSide
 from sanitizer.data.skipping import BadSample
 

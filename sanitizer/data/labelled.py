@@ -21,11 +21,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME, LabelledPart
-from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.templates import check_templates
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME, LabelledPart
+from cleanclip.vocabulary.recipe import AuditOptions
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.templates import check_templates
 from sanitizer.data.images import decode
 from sanitizer.data.loose import LooseSource, loose
 from sanitizer.data.pairs import empty_dataset, find_shards, not_found

@@ -173,14 +173,14 @@ def _send(built: queue.SimpleQueue[bytes], answers: Connection) -> None:
 
 def _that_travels(error: Exception) -> Exception:
     """The error, or one that says the same if it cannot be made again from its arguments."""
-    told = "".join(traceback.format_exception(error))
+    reported = "".join(traceback.format_exception(error))
     try:
         copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     except Exception:  # noqa: BLE001 - a class may do anything here
-        return RuntimeError(told)
+        return RuntimeError(reported)
     if not isinstance(copy, type(error)):
-        return RuntimeError(told)
-    copy.add_note(told)
+        return RuntimeError(reported)
+    copy.add_note(reported)
     return copy
 
 

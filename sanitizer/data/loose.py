@@ -13,7 +13,7 @@ from typing import Literal
 from cleanclip.errors import Unreadable
 from cleanclip.local_data import contents_of
 from cleanclip.packing import Contents, digests, read_image, text_extension
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import RawSample
 

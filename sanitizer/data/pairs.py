@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from cleanclip.spec.clip_text import as_clip_reads
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.clip_text import as_clip_reads
+from cleanclip.vocabulary.errors import DatasetRejected
 from sanitizer.data.images import decode
 from sanitizer.data.loose import LooseSource, loose
 from sanitizer.data.shards import ShardSource

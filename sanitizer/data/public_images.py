@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.sample_files import IMAGE_EXTENSIONS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.sample_files import IMAGE_EXTENSIONS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES
 from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import RawSample
 from sanitizer.data.tar_members import Member, walk

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.skip_reasons import EXAMPLE, UNKNOWN_LABEL, SkipReason
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.skip_reasons import EXAMPLE, UNKNOWN_LABEL, SkipReason
 
 NUM_EXAMPLES = 10
 MAX_EXCERPT = 80

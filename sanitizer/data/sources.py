@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from cleanclip.spec.exclusions import ExcludedSamples
+from cleanclip.vocabulary.exclusions import ExcludedSamples
 from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.skipping import printable
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 
 REGULAR = frozenset({b"0", b"\0", b"7"})
 LINKS = frozenset({b"1", b"2"})

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.sample_files import MAX_TAR_MEMBERS
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.sample_files import MAX_TAR_MEMBERS
 from sanitizer.data.tar_headers import (
     EXTENSIONS,
     LINKS,

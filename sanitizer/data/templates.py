@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.templates import PLACEHOLDER
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.templates import PLACEHOLDER
 
 MAX_TEMPLATES = 200
 MAX_TEMPLATE_LENGTH = 300

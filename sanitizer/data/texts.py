@@ -1,4 +1,4 @@
-"""A stranger's text bytes → caption or label text. Knows what a caption is; knows no file and no dataset."""
+"""A stranger's text bytes → caption or label text. What a caption is stands here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from cleanclip.spec.sample_files import MAX_TEXT_BYTES
-from cleanclip.spec.strict_json import unique_keys
+from cleanclip.vocabulary.sample_files import MAX_TEXT_BYTES
+from cleanclip.vocabulary.strict_json import unique_keys
 from sanitizer.data.skipping import BadSample
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cleanclip.spec.exclusions import ExcludedSamples
+from cleanclip.vocabulary.exclusions import ExcludedSamples
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import Pair
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.jobspec import DatasetSummary
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ignore
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.jobspec import DatasetSummary
+from cleanclip.vocabulary.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ignore
 from sanitizer.data.draw import SampleDraw
 from sanitizer.data.labelled import Labelled, LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions

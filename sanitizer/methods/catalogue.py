@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe, UARRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe, UARRecipe
 from sanitizer.methods import cleanclip, par, supervised, uar
 from sanitizer.methods.method import Method
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe
 from sanitizer.methods.losses import contrastive, matching
 from sanitizer.methods.method import Losses, Method
 

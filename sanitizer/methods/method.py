@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cleanclip.spec.recipe import Stage
+from cleanclip.vocabulary.recipe import Stage
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Scalars: what is differentiated, and its parts by their name in `cleanclip.spec.report.CurvePoint`."""
+    """Scalars: what is differentiated, and its parts by their name in `vocabulary.report.CurvePoint`."""
 
     total: Tensor
     parts: Mapping[str, Tensor]

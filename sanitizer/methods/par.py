@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import PARRecipe
+from cleanclip.vocabulary.recipe import PARRecipe
 from sanitizer.methods.losses import contrastive, mean_squared_distance
 from sanitizer.methods.method import Losses, Method
 

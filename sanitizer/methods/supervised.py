@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from cleanclip.spec.recipe import SupervisedRecipe
+from cleanclip.vocabulary.recipe import SupervisedRecipe
 from sanitizer.methods.losses import classification
 from sanitizer.methods.method import Losses, Method
 

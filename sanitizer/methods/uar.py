@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from cleanclip.spec.recipe import UARRecipe
+from cleanclip.vocabulary.recipe import UARRecipe
 from sanitizer.methods.losses import contrastive, mean_cosine_distance
 from sanitizer.methods.method import Losses, Method
 

@@ -74,15 +74,15 @@ class Ascent:
         ]
         self._momentum = [torch.zeros_like(pattern.value) for pattern in self.patterns]
 
-    def climb_to(self, step: int, on_step: Callable[[int], None] = lambda done: None) -> None:
+    def ascend_to(self, step: int, on_step: Callable[[int], None] = lambda done: None) -> None:
         """Up to `step` steps in all. `on_step(done)` is called after each and may raise."""
         while self.step < step:
             for place, gradient in enumerate(self._gradients()):
                 scaled = gradient / gradient.abs().mean().clamp_min(_TINY)
                 self._momentum[place] = self._options.momentum * self._momentum[place] + scaled
                 step_size = self._options.step_size(self.step)
-                climbed = self.patterns[place].value + step_size * self._momentum[place].sign()
-                self.patterns[place] = Pattern(self.patterns[place].family, climbed.clamp(0, 1))
+                ascended = self.patterns[place].value + step_size * self._momentum[place].sign()
+                self.patterns[place] = Pattern(self.patterns[place].family, ascended.clamp(0, 1))
             self.step += 1
             on_step(self.step)
 
@@ -126,12 +126,12 @@ class Ascent:
         with torch.enable_grad():
             if len(chunks) > 1:
                 embedding_ND = embedding_ND.requires_grad_()
-            climbed_K = self._objective(embedding_ND.reshape(len(chosen), each, -1), places)
+            ascended_K = self._objective(embedding_ND.reshape(len(chosen), each, -1), places)
             # The sum separates: each pattern's images are its own, so this is each one's own gradient.
             if len(chunks) == 1:
-                yield from torch.autograd.grad(climbed_K.sum(), values)
+                yield from torch.autograd.grad(ascended_K.sum(), values)
                 return
-            (gradient_ND,) = torch.autograd.grad(climbed_K.sum(), embedding_ND)
+            (gradient_ND,) = torch.autograd.grad(ascended_K.sum(), embedding_ND)
             parts = [torch.autograd.grad(embedded(rows), values, gradient_ND[rows]) for rows in chunks]
         yield from (torch.stack(of_pattern).sum(dim=0) for of_pattern in zip(*parts, strict=True))
 

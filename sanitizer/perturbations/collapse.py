@@ -45,7 +45,7 @@ def invert(
     step and may raise, which ends the inversion.
     """
     ascent = Ascent(embed, image_MCHW, families, objective, options, seed=seed, stream=stream)
-    ascent.climb_to(options.num_steps, on_step)
+    ascent.ascend_to(options.num_steps, on_step)
     return tuple(ascent.patterns)
 
 

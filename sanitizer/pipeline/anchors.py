@@ -1,13 +1,13 @@
 """Opens an anchor: a model that is trusted beside a suspect.
 
-Raises OptionsRejected with the codes of `cleanclip.spec.anchors`.
+Raises OptionsRejected with the codes of `cleanclip.vocabulary.anchors`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec.anchors import Model, of_anchor
+from cleanclip.vocabulary.anchors import Model, of_anchor
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 
 

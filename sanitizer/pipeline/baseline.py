@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from pydantic import Base64Bytes, TypeAdapter, ValidationError
 
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.progress import AUDIT_REUSED, Noted
-from cleanclip.spec.recipe import AuditOptions, to_json
-from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.progress import AUDIT_REUSED, Noted
+from cleanclip.vocabulary.recipe import AuditOptions, to_json
+from cleanclip.vocabulary.settled import SettledArchitecture
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import Triggered
 from sanitizer.audits.audit import AuditResult, run_audit
@@ -26,7 +26,7 @@ from sanitizer.audits.retrieval import RetrievalResult
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
-from sanitizer.pipeline.keys import key_of
+from sanitizer.pipeline.work_keys import key_of
 from sanitizer.run import Run
 from sanitizer.whole_files import write_whole
 

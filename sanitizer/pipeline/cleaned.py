@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.errors import CheckpointRejected, TrainingDiverged
-from cleanclip.spec.jobspec import AS_UPLOADED, CONFIG_NAME, WEIGHTS_NAME
-from cleanclip.spec.recipe import DeclaredOptions, OutputLayout, Recipe, parse, to_json
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected, TrainingDiverged
+from cleanclip.vocabulary.jobspec import AS_UPLOADED, CONFIG_NAME, WEIGHTS_NAME
+from cleanclip.vocabulary.recipe import DeclaredOptions, OutputLayout, Recipe, parse, to_json
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.reading import read_upload
 from sanitizer.checkpoints.rejection import excerpt, refusal

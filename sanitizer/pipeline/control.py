@@ -1,6 +1,6 @@
 """Searches cleaned weights for patterns that control them, as a scan searches those that came in.
 
-Inverts the families of `cleanclip.spec.control` from noise, whatever was found or trained against before.
+Inverts the families of `vocabulary.control` from noise, whatever was found or trained against before.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import get_args
 
 import torch
 
-from cleanclip.spec import scan_cost
-from cleanclip.spec.control import SEARCHES, ControlFigures, NotSearched, NotSearchedCode, Search
-from cleanclip.spec.errors import SanitizerError
-from cleanclip.spec.progress import COLLAPSE
-from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.vocabulary import scan_cost
+from cleanclip.vocabulary.control import SEARCHES, ControlFigures, NotSearched, NotSearchedCode, Search
+from cleanclip.vocabulary.errors import SanitizerError
+from cleanclip.vocabulary.progress import COLLAPSE
+from cleanclip.vocabulary.recipe import AuditOptions
+from cleanclip.vocabulary.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, templates_of
 from sanitizer.run import Run

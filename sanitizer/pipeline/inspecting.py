@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import Inspection
-from cleanclip.spec.progress import PhaseFinished, PhaseStarted, Progress, ignore
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import Inspection
+from cleanclip.vocabulary.progress import PhaseFinished, PhaseStarted, Progress, ignore
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.containers import check_container
 from sanitizer.checkpoints.digests import check_digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec import null_set
+from cleanclip.vocabulary import null_set
 
 
 def read_null(path: Path) -> null_set.NullSet:

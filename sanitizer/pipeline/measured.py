@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cleanclip.spec.audit_figures import Measured
-from cleanclip.spec.examples import Examples
-from cleanclip.spec.recipe import AuditOptions
+from cleanclip.vocabulary.audit_figures import Measured
+from cleanclip.vocabulary.examples import Examples
+from cleanclip.vocabulary.recipe import AuditOptions
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, attack_changes
 from sanitizer.audits.example_images import examples_of

@@ -16,9 +16,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
-from cleanclip.spec.errors import CheckpointRejected, Interrupted, OptionsRejected
-from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME, ScanSpec
-from cleanclip.spec.null_set import (
+from cleanclip.vocabulary.errors import CheckpointRejected, Interrupted, OptionsRejected
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, WEIGHTS_NAME, ScanSpec
+from cleanclip.vocabulary.null_set import (
     MAX_ABOUT,
     NullModel,
     NullSet,
@@ -27,8 +27,8 @@ from cleanclip.spec.null_set import (
     names_sha256,
     sealed,
 )
-from cleanclip.spec.progress import Announced
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.progress import Announced
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline.places import Places

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanclip.kinds.kind import trained_on_the_test
-from cleanclip.spec import exclusions
-from cleanclip.spec.jobspec import JudgedSpec, RecheckSpec
-from cleanclip.spec.recipe import Recipe
+from cleanclip.vocabulary import exclusions
+from cleanclip.vocabulary.jobspec import JudgedSpec, RecheckSpec
+from cleanclip.vocabulary.recipe import Recipe
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.gallery import too_few_for_retrieval
 from sanitizer.audits.targets import find_targets

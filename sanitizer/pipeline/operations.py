@@ -17,15 +17,15 @@ from typing import Any, TypeGuard
 
 import torch
 
-from cleanclip.spec import cautions, judging
-from cleanclip.spec.cautions import TrainedClasses
-from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
-from cleanclip.spec.policy import check_audit, check_searched
-from cleanclip.spec.progress import Announced, Progress
-from cleanclip.spec.recipe import Recipe, UARRecipe
-from cleanclip.spec.recommended import RecipeSource, size_of
-from cleanclip.spec.report import Report, curve_json, dump_json
-from cleanclip.spec.report_inputs import DataInput, Environment
+from cleanclip.vocabulary import cautions, judging
+from cleanclip.vocabulary.cautions import TrainedClasses
+from cleanclip.vocabulary.jobspec import CURVE_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
+from cleanclip.vocabulary.policy import check_audit, check_searched
+from cleanclip.vocabulary.progress import Announced, Progress
+from cleanclip.vocabulary.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.recommended import RecipeSource, size_of
+from cleanclip.vocabulary.report import Report, curve_json, dump_json
+from cleanclip.vocabulary.report_inputs import DataInput, Environment
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.measuring import measuring

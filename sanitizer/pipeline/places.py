@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.jobspec import JudgedSpec, RecheckSpec, SearchSpec
-from cleanclip.spec.recipe import Recipe
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.jobspec import JudgedSpec, RecheckSpec, SearchSpec
+from cleanclip.vocabulary.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

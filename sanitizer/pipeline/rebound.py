@@ -24,10 +24,10 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from cleanclip.spec.errors import CheckpointRejected, OptionsRejected, TrainingDiverged
-from cleanclip.spec.fresh_attacks import fresh_of
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ProgressEvent
-from cleanclip.spec.rebound_figures import (
+from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected, TrainingDiverged
+from cleanclip.vocabulary.fresh_attacks import fresh_of
+from cleanclip.vocabulary.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ProgressEvent
+from cleanclip.vocabulary.rebound_figures import (
     Interpolation,
     ReboundCurve,
     ReboundFigures,
@@ -36,7 +36,7 @@ from cleanclip.spec.rebound_figures import (
     Relearning,
     RelearningPoint,
 )
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     AuditOptions,
     CleanCLIPRecipe,
@@ -55,7 +55,7 @@ from sanitizer.data.labelled import LabelledDataset, templates_of
 from sanitizer.data.mixed import Mixed
 from sanitizer.data.templates import render
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
-from sanitizer.pipeline.keys import key_of
+from sanitizer.pipeline.work_keys import key_of
 from sanitizer.run import Run
 from sanitizer.training.loop import Looks, finetune
 from sanitizer.training.pace import Pace

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from cleanclip.spec.cautions import TrainedClasses
-from cleanclip.spec.recipe import AuditPrecision, DeclaredOptions, parse
-from cleanclip.spec.report_inputs import CheckpointInput, DataInput, Environment, ScannerEvidence
+from cleanclip.vocabulary.cautions import TrainedClasses
+from cleanclip.vocabulary.recipe import AuditPrecision, DeclaredOptions, parse
+from cleanclip.vocabulary.report_inputs import CheckpointInput, DataInput, Environment, ScannerEvidence
 from sanitizer.audits.audit import AuditResult
 from sanitizer.checkpoints.limits import num_parameters
 from sanitizer.checkpoints.model import LoadedCheckpoint

@@ -18,17 +18,17 @@ from datetime import UTC, datetime
 
 import torch
 
-from cleanclip.spec import scan_judging as judging
-from cleanclip.spec.control import controlling
-from cleanclip.spec.jobspec import REPORT_NAME, ScanSpec
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_set import NullPattern, NullSet
-from cleanclip.spec.progress import STUDYING
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report_inputs import DataInput
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
-from cleanclip.spec.scan_statistics import ScanStatistics
+from cleanclip.vocabulary import scan_judging as judging
+from cleanclip.vocabulary.control import controlling
+from cleanclip.vocabulary.jobspec import REPORT_NAME, ScanSpec
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.null_set import NullPattern, NullSet
+from cleanclip.vocabulary.progress import STUDYING
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report_inputs import DataInput
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_report import Hypothesis, ScanReport, dump_scan
+from cleanclip.vocabulary.scan_statistics import ScanStatistics
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
@@ -73,7 +73,7 @@ def scan(places: Places, spec: ScanSpec, run: Run, *, null: NullSet | None = Non
     supervisor may take to another machine, so often and when the scan is stopped. A cleaning that begins with
     the scan gives the audit that follows: what that refuses in the model is refused before the scan.
     Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor those of
-    `cleanclip.spec.anchors`; of a null: `null_does_not_fit`, `null_holds_the_suspect`) and
+    `cleanclip.vocabulary.anchors`; of a null: `null_does_not_fit`, `null_holds_the_suspect`) and
     Interrupted.
     """
     with open_for_scan(places, spec, run, null=null) as opened, ExitStack() as stack:

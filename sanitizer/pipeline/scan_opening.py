@@ -10,18 +10,18 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from cleanclip.spec.anchors import of_options
-from cleanclip.spec.clip_text import as_clip_reads
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.image_edits import EditName
-from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.null_set import NullSet, ScanToJudge
-from cleanclip.spec.progress import Announced
-from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.scan_cost import cost_thirds
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_warnings import NEAR_COSINE, Conditions, repeated_names, scan_warnings
-from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.vocabulary.anchors import of_options
+from cleanclip.vocabulary.clip_text import as_clip_reads
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.image_edits import EditName
+from cleanclip.vocabulary.jobspec import ScanSpec
+from cleanclip.vocabulary.null_set import NullSet, ScanToJudge
+from cleanclip.vocabulary.progress import Announced
+from cleanclip.vocabulary.recipe import AuditOptions
+from cleanclip.vocabulary.scan_cost import cost_thirds
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_warnings import NEAR_COSINE, Conditions, repeated_names, scan_warnings
+from cleanclip.vocabulary.settled import SettledArchitecture
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
 from sanitizer.pipeline.anchors import open_anchor

@@ -20,10 +20,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cleanclip.spec.errors import CheckpointRejected, Interrupted
-from cleanclip.spec.progress import SETTLED, Noted
-from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture, warnings
+from cleanclip.vocabulary.errors import CheckpointRejected, Interrupted
+from cleanclip.vocabulary.progress import SETTLED, Noted
+from cleanclip.vocabulary.recipe import AuditOptions
+from cleanclip.vocabulary.settled import (
+    COMPARED,
+    Setting,
+    SettingFigures,
+    Settled,
+    SettledArchitecture,
+    warnings,
+)
 from sanitizer.audits.settings_fit import Fit, draw_sample, measure
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown

@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from cleanclip.spec.jobspec import DATASET_ADAPTER, DATASET_NAME, DRAWN_ADAPTER, DRAWN_NAME, DatasetSummary
-from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
+from cleanclip.vocabulary.jobspec import (
+    DATASET_ADAPTER,
+    DATASET_NAME,
+    DRAWN_ADAPTER,
+    DRAWN_NAME,
+    DatasetSummary,
+)
+from cleanclip.vocabulary.progress import Progress, Stop, ignore, never_stop
 from sanitizer.data.draw import SampleDraw
 from sanitizer.data.validation import summarise
 

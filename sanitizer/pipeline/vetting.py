@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 from cleanclip.kinds.vet import overlap
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
-from cleanclip.spec.progress import SAMPLES_REUSED, Advanced, Noted, PhaseFinished, PhaseStarted, Stop
-from cleanclip.spec.report_inputs import DataInput
-from cleanclip.spec.vet_plan import Plan, plan
-from cleanclip.spec.vet_report import MeasuredRecall, VetReport, dump_vet_report, reason_of
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.jobspec import REPORT_NAME, VetSpec
+from cleanclip.vocabulary.progress import SAMPLES_REUSED, Advanced, Noted, PhaseFinished, PhaseStarted, Stop
+from cleanclip.vocabulary.report_inputs import DataInput
+from cleanclip.vocabulary.vet_plan import Plan, plan
+from cleanclip.vocabulary.vet_report import MeasuredRecall, VetReport, dump_vet_report, reason_of
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.measuring import measuring
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -29,8 +29,8 @@ from sanitizer.data.pairs import open_pairs
 from sanitizer.data.skipping import BadSample
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.anchors import open_anchor
-from sanitizer.pipeline.keys import key_of
 from sanitizer.pipeline.places import Places
+from sanitizer.pipeline.work_keys import key_of
 from sanitizer.run import Run
 from sanitizer.seeding import generator
 from sanitizer.training.device import share_cores

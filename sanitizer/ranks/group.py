@@ -18,8 +18,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
-from cleanclip.spec.errors import RankLost
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary.errors import RankLost
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.ranks.protocol import LINE, ORDER, STOP, RankEnded, RankOrder, as_error
 from sanitizer.training.device import num_granted_cores
 from sanitizer.training.loop import Finetuned
@@ -159,13 +159,13 @@ class _Watch:
                 rank.stop()
 
     def _take(self, rank: int, line: bytes) -> None:
-        told = LINE.validate_json(line)
-        if not isinstance(told, RankEnded):
-            self._progress(told)
-        elif told.failure is not None:
-            raise as_error(told.failure)
+        reported = LINE.validate_json(line)
+        if not isinstance(reported, RankEnded):
+            self._progress(reported)
+        elif reported.failure is not None:
+            raise as_error(reported.failure)
         else:
-            self._ended[rank] = told
+            self._ended[rank] = reported
 
     def _look_for_lost(self) -> None:
         """Where one is killed the others may crash for it: the one that a signal ended is told of."""

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from cleanclip.spec import errors
-from cleanclip.spec.bounds import StrictOptions
-from cleanclip.spec.errors import SanitizerError
-from cleanclip.spec.progress import SentEvent
-from cleanclip.spec.recipe import Recipe
+from cleanclip.vocabulary import errors
+from cleanclip.vocabulary.bounds import StrictOptions
+from cleanclip.vocabulary.errors import SanitizerError
+from cleanclip.vocabulary.progress import SentEvent
+from cleanclip.vocabulary.recipe import Recipe
 from sanitizer.training.loop import Finetuned
 
 STOP = b"stop\n"

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cleanclip.spec.jobspec import MaxRanks
-from cleanclip.spec.progress import RANKS, Noted, Progress, Stop
-from cleanclip.spec.recipe import Recipe
+from cleanclip.vocabulary.jobspec import MaxRanks
+from cleanclip.vocabulary.progress import RANKS, Noted, Progress, Stop
+from cleanclip.vocabulary.recipe import Recipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.training_data import TrainingData

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cleanclip.evidence import kinds
 from cleanclip.evidence.reading import Inconsistent, Malformed
-from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.vocabulary.errors import ReportRejected
+from cleanclip.vocabulary.report_kinds import AnyReport
 
 MAX_BYTES = 8 * 2**20
 

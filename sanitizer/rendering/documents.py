@@ -9,8 +9,8 @@ from cleanclip.face.html import render_html
 from cleanclip.face.markdown import render_markdown
 from cleanclip.face.scan import render_scan_html, render_scan_markdown
 from cleanclip.face.vetting import render_vet_html, render_vet_markdown
-from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
-from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.vocabulary.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
+from cleanclip.vocabulary.report_kinds import AnyReport
 from sanitizer.rendering import checked_report
 
 _PAGES: dict[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = {

@@ -1,4 +1,4 @@
-"""From a pattern that was inverted to the pixels of the attack that it is (`cleanclip.spec.found_triggers`),
+"""From a pattern that was inverted to the pixels of the attack that it is (`vocabulary.found_triggers`),
 and to an image that a page can show.
 
 An image file rounds a pattern to 8 bits, and one that does not fit into `MAX_PATTERN_BYTES` gets fewer
@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.plain_images import MAX_PATTERN_BYTES, MAX_SIDE, write_pattern
+from cleanclip.vocabulary.image_edits import Edit
+from cleanclip.vocabulary.plain_images import MAX_PATTERN_BYTES, MAX_SIDE, write_pattern
 from sanitizer.perturbations.additive import Additive, LowFrequency
 from sanitizer.perturbations.families import Blend, Colour, Patch, Warp
 from sanitizer.perturbations.patterns import Pattern
@@ -69,7 +69,7 @@ def shown(pattern: Pattern | Edit, image_size: int, example_CHW: Tensor) -> Tens
 
 
 def packed(image_CHW: Tensor) -> str:
-    """The image in [0, 1] as `cleanclip.spec.plain_images.write_pattern` makes it, in base64; of fewer shades
+    """The image in [0, 1] as `vocabulary.plain_images.write_pattern` makes it, in base64; of fewer shades
     where it would be too large: eight fit nearly always, four do."""
     pixels_HWC = (image_CHW.detach().float().cpu() * 255).round().clamp(0, 255).byte().permute(1, 2, 0)
     if len(pixels_HWC) > MAX_SIDE:

@@ -18,8 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
-from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart
+from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily
+from cleanclip.vocabulary.scan_statistics import CollapseFigures, CollapseRestart
 from sanitizer.perturbations.ascent import Ascent, AscentOptions
 from sanitizer.perturbations.collapse import objective
 from sanitizer.scans.families import build
@@ -50,7 +50,7 @@ def detect(
     values: list[list[float]] = [[] for _ in ascent.patterns]
     sent_RC: list[Tensor] = []
     for step in options.steps:
-        ascent.climb_to(step, lambda _: subject.meter.both_ways(each * options.restarts))
+        ascent.ascend_to(step, lambda _: subject.meter.both_ways(each * options.restarts))
         for number, embedding_ND in enumerate(subject.triggered(ascent.patterns)):
             values[number].append(squared_mean(embedding_ND))
             if step == options.steps[-1] and subject.class_CD is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cleanclip.spec.control import Strongest
-from cleanclip.spec.scan_statistics import CollapseFigures
+from cleanclip.vocabulary.control import Strongest
+from cleanclip.vocabulary.scan_statistics import CollapseFigures
 from sanitizer.audits.statistics import wilson
 from sanitizer.scans.subject import Subject
 

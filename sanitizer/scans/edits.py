@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cleanclip.spec.image_edits import Edit, bank
-from cleanclip.spec.scan_options import EditsDetectorOptions
-from cleanclip.spec.scan_statistics import EditRise, EditsFigures
+from cleanclip.vocabulary.image_edits import Edit, bank
+from cleanclip.vocabulary.scan_options import EditsDetectorOptions
+from cleanclip.vocabulary.scan_statistics import EditRise, EditsFigures
 from sanitizer.scans import image_edits
 from sanitizer.scans.subject import Subject, squared_mean
 

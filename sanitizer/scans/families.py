@@ -6,7 +6,7 @@ from typing import assert_never
 
 import torch
 
-from cleanclip.spec.scan_options import PatternFamily
+from cleanclip.vocabulary.scan_options import PatternFamily
 from sanitizer.perturbations.additive import Additive, LowFrequency
 from sanitizer.perturbations.families import Blend, Colour, Family, Patch, Warp
 from sanitizer.seeding import generator

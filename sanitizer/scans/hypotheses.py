@@ -14,14 +14,21 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cleanclip.spec.attack_options import CustomPatchOptions, SIGOptions
-from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger
-from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_set import NullPattern
-from cleanclip.spec.scan_options import PatternFamily
-from cleanclip.spec.scan_report import MOST_NAMES, DosePoint, Hypothesis, ImageCell, NamedClass, ScanExample
-from cleanclip.spec.scan_statistics import DoseRate
+from cleanclip.vocabulary.attack_options import CustomPatchOptions, SIGOptions
+from cleanclip.vocabulary.found_triggers import FoundAttack, FoundTrigger
+from cleanclip.vocabulary.image_edits import Edit
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.null_set import NullPattern
+from cleanclip.vocabulary.scan_options import PatternFamily
+from cleanclip.vocabulary.scan_report import (
+    MOST_NAMES,
+    DosePoint,
+    Hypothesis,
+    ImageCell,
+    NamedClass,
+    ScanExample,
+)
+from cleanclip.vocabulary.scan_statistics import DoseRate
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.example_images import encode
 from sanitizer.audits.statistics import wilson

@@ -1,4 +1,4 @@
-"""The edits of the bank (`cleanclip.spec.image_edits`) as maps of pixels.
+"""The edits of the bank (`cleanclip.vocabulary.image_edits`) as maps of pixels.
 
     dose d:   x ⊕ d·e  =  (1 − d) x + d e(x)                              d = 1: the edit as it is
 
@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.image_edits import Edit, FilterName, attack_of
+from cleanclip.vocabulary.image_edits import Edit, FilterName, attack_of
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.trigger import Trigger
 

@@ -5,8 +5,8 @@ A pass is forward and backward of one image; forward alone counts a third, which
 
 from __future__ import annotations
 
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.progress import (
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.progress import (
     Advanced,
     Phase,
     PhaseFinished,

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from cleanclip.spec.scan_report import MOST_NAMES, NamedWord
-from cleanclip.spec.templates import PLAIN_TEMPLATE
+from cleanclip.vocabulary.scan_report import MOST_NAMES, NamedWord
+from cleanclip.vocabulary.templates import PLAIN_TEMPLATE
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, text_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint

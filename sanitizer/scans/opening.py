@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from cleanclip.kinds.scan import check_images, check_names, scanned_names
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.scan_options import MIN_IMAGES, ScanOptions
 from sanitizer.attacks.trigger_images import resize_matrix
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.zero_shot import class_embeddings

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.jobspec import MAX_SCAN_STATE_BYTES
-from cleanclip.spec.progress import Progress, StateSaved
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.jobspec import MAX_SCAN_STATE_BYTES
+from cleanclip.vocabulary.progress import Progress, StateSaved
 
 PARTS = "scan-*.safetensors"
 _STATES = "step-*"

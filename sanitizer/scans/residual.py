@@ -31,9 +31,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cleanclip.spec.image_edits import Edit, bank
-from cleanclip.spec.scan_options import ResidualDetectorOptions
-from cleanclip.spec.scan_statistics import EditFigures, ResidualFigures
+from cleanclip.vocabulary.image_edits import Edit, bank
+from cleanclip.vocabulary.scan_options import ResidualDetectorOptions
+from cleanclip.vocabulary.scan_statistics import EditFigures, ResidualFigures
 from sanitizer.scans import image_edits, regression
 from sanitizer.scans.regression import Floats, ResidualModel
 from sanitizer.scans.subject import Anchor, Subject

@@ -8,13 +8,18 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import TypeVar
 
-from cleanclip.spec import scan_cost
-from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.null_set import names_sha256
-from cleanclip.spec.progress import COLLAPSE
-from cleanclip.spec.scan_judging import Candidate, candidates
-from cleanclip.spec.scan_options import PatternFamily, ScanOptions
-from cleanclip.spec.scan_statistics import CollapseFigures, EditsFigures, ResidualFigures, ScanStatistics
+from cleanclip.vocabulary import scan_cost
+from cleanclip.vocabulary.image_edits import Edit
+from cleanclip.vocabulary.null_set import names_sha256
+from cleanclip.vocabulary.progress import COLLAPSE
+from cleanclip.vocabulary.scan_judging import Candidate, candidates
+from cleanclip.vocabulary.scan_options import PatternFamily, ScanOptions
+from cleanclip.vocabulary.scan_statistics import (
+    CollapseFigures,
+    EditsFigures,
+    ResidualFigures,
+    ScanStatistics,
+)
 from sanitizer.perturbations.families import Family
 from sanitizer.perturbations.patterns import Pattern
 from sanitizer.scans import collapse, edits, residual

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from cleanclip.spec.errors import CheckpointRejected, OptionsRejected
+from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected
 from sanitizer.perturbations.ascent import Embed, to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
 from sanitizer.scans.meter import Meter

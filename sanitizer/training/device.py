@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import Precision
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import Precision
 
 LARGE_MODEL_PARAMETERS = 20_000_000
 MAX_LOADER_WORKERS = 12

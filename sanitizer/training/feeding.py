@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, Recipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, Recipe
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches

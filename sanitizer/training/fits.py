@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cleanclip.spec.cautions import check_batch, check_loss, check_split
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import Recipe
+from cleanclip.vocabulary.cautions import check_batch, check_loss, check_split
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import Recipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.training.towers import has_batch_norm
 

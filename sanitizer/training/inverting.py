@@ -9,7 +9,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cleanclip.spec.device_memory import IMAGES_PER_PATTERN, INVERSION_IMAGES
+from cleanclip.vocabulary.device_memory import IMAGES_PER_PATTERN, INVERSION_IMAGES
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.data.skipping import SkipLedger, Skipped, good_ones
 from sanitizer.data.training_data import TrainingData

@@ -18,8 +18,8 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.progress import (
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.progress import (
     INVERTING,
     OTHER_RUN,
     RESUMED,
@@ -31,8 +31,8 @@ from cleanclip.spec.progress import (
     StateSaved,
     ignore,
 )
-from cleanclip.spec.recipe import AuditPrecision, Recipe, UARRecipe
-from cleanclip.spec.report import Training
+from cleanclip.vocabulary.recipe import AuditPrecision, Recipe, UARRecipe
+from cleanclip.vocabulary.report import Training
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
 from sanitizer.data.training_data import TrainingData
@@ -320,7 +320,7 @@ class _Run:
         except StepAbandoned:
             self._stop_now()
         if patterns is not None:
-            patterns.climb(step)
+            patterns.ascend(step)
         logit_scale = float(self._model.logit_scale.detach().exp().reshape(()))
         self._record.add(step, result, learning_rate=learning_rate, logit_scale=logit_scale)
         in_epoch = self._position.step_in_epoch + 1

@@ -29,7 +29,7 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from cleanclip.spec.recipe import Recipe
+from cleanclip.vocabulary.recipe import Recipe
 
 
 class TokenTable:

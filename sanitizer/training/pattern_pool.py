@@ -19,7 +19,7 @@ from itertools import cycle, islice
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import Stage, UARRecipe
+from cleanclip.vocabulary.recipe import Stage, UARRecipe
 from sanitizer.perturbations import edits
 from sanitizer.perturbations.families import Blend, Colour, Family, Patch, Warp
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, apply_patterns, drawn
@@ -52,7 +52,7 @@ class PatternPool:
         self._edits = edits.families(recipe.edit_strength)
         self._live = [self._drawn(number, 0) for number in range(recipe.num_live)]
         self._inverted: list[Pattern] = []
-        self._climbed: list[Pattern] = []
+        self._ascended: list[Pattern] = []
         self.num_inversions = 0
         """Stages whose inversion is done."""
 
@@ -60,14 +60,14 @@ class PatternPool:
         """For update `step` with `batch_size` images on all ranks together."""
         for pattern in self._live:
             pattern.value.grad = None
-        bank = [*self._inverted, *self._climbed]
+        bank = [*self._inverted, *self._ascended]
         which = list(self._positions(step, stage, batch_size, len(bank)))
         drawn_edits = self._drawn_edits(step, sum(one >= self._num_live + len(bank) for one in which))
         place_N2 = torch.from_numpy(generator(self._seed, "uar_places", step).random((batch_size, 2)))
         own = slice(world.rank, None, world.size)  # as the pairs of a batch are shared out
         return Assigned((*self._live, *bank, *drawn_edits), tuple(which[own]), place_N2[own])
 
-    def climb(self, step: int, world: World) -> None:
+    def ascend(self, step: int, world: World) -> None:
         """After the backward pass of update `step`: live patterns go up by the sign of the gradient of the
         whole batch's loss; one whose time is over goes to the bank."""
         values = [pattern.value for pattern in self._live]
@@ -78,15 +78,15 @@ class PatternPool:
         for number, (pattern, value) in enumerate(zip(self._live, values, strict=True)):
             assert value.grad is not None
             with torch.no_grad():
-                climbed = (value + self._recipe.live_step * value.grad.sign()).clamp(0, 1)
+                ascended = (value + self._recipe.live_step * value.grad.sign()).clamp(0, 1)
             if (step + 1 + self._offset(number)) % self._recipe.live_updates == 0:
-                self._climbed.append(Pattern(pattern.family, climbed))
+                self._ascended.append(Pattern(pattern.family, ascended))
                 self._live[number] = self._drawn(number, step + 1)
             else:
-                self._live[number] = Pattern(pattern.family, climbed.requires_grad_())
+                self._live[number] = Pattern(pattern.family, ascended.requires_grad_())
         kept = max(0, self._recipe.bank_size - len(self._inverted))
-        self._climbed = (
-            self._climbed[len(self._climbed) - kept :] if kept < len(self._climbed) else self._climbed
+        self._ascended = (
+            self._ascended[len(self._ascended) - kept :] if kept < len(self._ascended) else self._ascended
         )
 
     def families_to_invert(self) -> tuple[Family, ...]:
@@ -111,7 +111,7 @@ class PatternPool:
 
     def export(self) -> dict[str, Tensor]:
         """All that is not drawn by the step, for a training state."""
-        groups = {"live": self._live, "inverted": self._inverted, "climbed": self._climbed}
+        groups = {"live": self._live, "inverted": self._inverted, "climbed": self._ascended}
         found = {
             f"{group}:{number:05d}:{_text_of(pattern.family)}": pattern.value.detach()
             for group, patterns in groups.items()
@@ -129,7 +129,7 @@ class PatternPool:
             if tuple(value.shape) != family.shape(self._size):
                 raise ValueError(f"{key} is not a pattern of its family")
             groups[group].append(Pattern(family, value.requires_grad_(group == "live")))
-        self._live, self._inverted, self._climbed = groups["live"], groups["inverted"], groups["climbed"]
+        self._live, self._inverted, self._ascended = groups["live"], groups["inverted"], groups["climbed"]
 
     def _positions(self, step: int, stage: Stage, batch_size: int, num_in_bank: int) -> Iterator[int]:
         num_live = _num_images(stage.live_share, batch_size) if self._num_live else 0

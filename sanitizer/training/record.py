@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-from cleanclip.spec.errors import TrainingDiverged
-from cleanclip.spec.report import CurvePoint
+from cleanclip.vocabulary.errors import TrainingDiverged
+from cleanclip.vocabulary.report import CurvePoint
 from sanitizer.training.state import Position, Watch
 from sanitizer.training.step import StepResult
 

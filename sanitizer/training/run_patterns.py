@@ -10,7 +10,7 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from cleanclip.spec.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import Recipe, UARRecipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.training_data import TrainingData
 from sanitizer.training import towers
@@ -109,9 +109,9 @@ class Patterns:
         number, _, _ = stage_of(stages, step, steps_per_epoch=steps_per_epoch)
         return self.pool.assign(step, stages[number], self.recipe.batch_size, self.world).perturb
 
-    def climb(self, step: int) -> None:
+    def ascend(self, step: int) -> None:
         """After update `step`: the live patterns take theirs, by the gradient of the same backward pass."""
-        self.pool.climb(step, self.world)
+        self.pool.ascend(step, self.world)
 
     def seconds_left(self) -> float:
         """Of inversions to come, by what those of this process took. 0 where none was made yet."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cleanclip.spec.recipe import Stage
+from cleanclip.vocabulary.recipe import Stage
 
 
 def rate_factor(step: int, *, warmup_steps: int, total_steps: int) -> float:

@@ -30,8 +30,8 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cleanclip.spec.recipe import Recipe, to_json
-from cleanclip.spec.report import CurvePoint
+from cleanclip.vocabulary.recipe import Recipe, to_json
+from cleanclip.vocabulary.report import CurvePoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.skipping import Skipped
 from sanitizer.training.optimizer import ClipAdamW, export_moments, import_moments

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.errors import DatasetRejected, Interrupted
-from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.vocabulary.errors import DatasetRejected, Interrupted
+from cleanclip.vocabulary.recipe import AuditPrecision
 from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, class_embeddings, image_embeddings, text_embeddings
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pixels import normalise

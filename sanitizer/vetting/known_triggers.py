@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.vet_options import VetOptions
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.seeding import generator

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanclip.spec.measures import Estimate
+from cleanclip.vocabulary.measures import Estimate
 from sanitizer.audits.statistics import wilson
 from sanitizer.seeding import generator
 from sanitizer.vetting import conformal

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.vet import TRUSTED, VETTED, check_samples
-from cleanclip.spec.vet_options import ScoreName, VetOptions
+from cleanclip.vocabulary.vet_options import ScoreName, VetOptions
 from sanitizer.scans import regression
 from sanitizer.seeding import generator
 from sanitizer.vetting import conformal

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cleanclip.spec import vet_report
-from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
-from cleanclip.spec.measures import Count
+from cleanclip.vocabulary import vet_report
+from cleanclip.vocabulary.exclusions import Exclusions, LeftOut, dump_exclusions
+from cleanclip.vocabulary.measures import Count
 from sanitizer.audits.example_images import encode
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.data.pixels import to_model_pixels

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec.jobspec import AuditSpec
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary.jobspec import AuditSpec
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline.places import Places
 from sanitizer.run import Run

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cleanclip.spec.jobspec import SanitizeSpec
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary.jobspec import SanitizeSpec
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline.places import Places
 from sanitizer.run import Run

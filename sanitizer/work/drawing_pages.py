@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.jobspec import PagesSpec
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.jobspec import PagesSpec
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.rendering.checked_report import read_report
 from sanitizer.rendering.documents import pages
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.jobspec import GiveBackSpec
-from cleanclip.spec.progress import Noted, Progress, Stop
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.jobspec import GiveBackSpec
+from cleanclip.vocabulary.progress import Noted, Progress, Stop
 from sanitizer.pipeline.cleaned import give_back
 
 

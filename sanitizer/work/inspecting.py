@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import InspectSpec
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import InspectSpec
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.checkpoints.scanners import is_safetensors, scan
 from sanitizer.pipeline import inspecting
 

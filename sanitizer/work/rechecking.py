@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.audit_figures import Measured, Withheld
-from cleanclip.spec.jobspec import RecheckedFigures, RecheckSpec
-from cleanclip.spec.progress import Progress, Stop
-from cleanclip.spec.recipe import AuditOptions
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.audit_figures import Measured, Withheld
+from cleanclip.vocabulary.jobspec import RecheckedFigures, RecheckSpec
+from cleanclip.vocabulary.progress import Progress, Stop
+from cleanclip.vocabulary.recipe import AuditOptions
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.checkpoints.model import load_canonical

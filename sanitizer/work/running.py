@@ -22,10 +22,16 @@ from typing import IO, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.errors import CheckpointRejected, Interrupted, OptionsRejected, RankLost, SanitizerError
-from cleanclip.spec.jobspec import ChildOutcome, Failure, JobSpec
-from cleanclip.spec.progress import (
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.errors import (
+    CheckpointRejected,
+    Interrupted,
+    OptionsRejected,
+    RankLost,
+    SanitizerError,
+)
+from cleanclip.vocabulary.jobspec import ChildOutcome, Failure, JobSpec
+from cleanclip.vocabulary.progress import (
     Advanced,
     Announced,
     Phase,
@@ -179,7 +185,7 @@ def _read_spec(path: Path) -> JobSpec:
         raise OptionsRejected(
             "bad_spec",
             f"{path.name} is not a job spec: {first['msg']} at '{where}'.",
-            "Write it from cleanclip.spec.jobspec.",
+            "Write it from cleanclip.vocabulary.jobspec.",
             where=where,
         ) from error
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.jobspec import ScanSpec
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.pipeline import scan as pipeline
 from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.places import Places

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.jobspec import ValidateSpec
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.jobspec import ValidateSpec
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.pipeline import validating
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec.jobspec import VetSpec
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary.jobspec import VetSpec
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.pipeline import vetting as pipeline
 from sanitizer.pipeline.places import Places
 from sanitizer.run import Run

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.jobspec import WithholdSpec
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.jobspec import WithholdSpec
+from cleanclip.vocabulary.progress import Progress, Stop
 from sanitizer.data.excluding import read_exclusions, without
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.parting import drawn, write_samples

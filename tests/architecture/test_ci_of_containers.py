@@ -68,8 +68,8 @@ def test_each_part_is_told_with_its_time(tmp_path: Path) -> None:
 
 
 def test_what_was_built_outlives_the_checkout(tmp_path: Path) -> None:
-    told = 'echo "data=$DOCKER_DATA stand-ins=$STAND_IN_CACHE"'
-    _, output = run(tmp_path, images=told)
+    reported = 'echo "data=$DOCKER_DATA stand-ins=$STAND_IN_CACHE"'
+    _, output = run(tmp_path, images=reported)
     found = re.search(r"data=(\S+) stand-ins=(\S+)", output)
     assert found is not None
     assert not any(Path(one).is_relative_to(tmp_path) for one in found.groups())

@@ -94,7 +94,7 @@ def test_no_further_code_is_raised_in_two_files() -> None:
 
 
 def test_whatever_a_kind_refuses_has_a_status_where_it_is_ordered() -> None:
-    checks = ("spec/anchors.py", "spec/targets.py", "spec/vet_plan.py")
+    checks = ("vocabulary/anchors.py", "vocabulary/targets.py", "vocabulary/vet_plan.py")
     files = [*(ROOT / "cleanclip" / "kinds").glob("*.py"), *(ROOT / "cleanclip" / one for one in checks)]
     codes = {code for path in files for code in _codes(path)}
     assert {code: ERROR_CODES[code].status for code in codes} == dict.fromkeys(codes, 422)

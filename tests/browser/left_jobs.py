@@ -14,11 +14,11 @@ from sqlalchemy import text
 from app.db.repositories.attempt_values import NewArtifact, NewVerdict
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
-from cleanclip.spec.null_set import dump_null
-from cleanclip.spec.report import Report, load_json
-from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.scan_report import ScanReport, dump_scan
-from cleanclip.spec.vet_report import dump_vet_report
+from cleanclip.vocabulary.null_set import dump_null
+from cleanclip.vocabulary.report import Report, load_json
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
+from cleanclip.vocabulary.vet_report import dump_vet_report
 from tests.fixtures.kept_reports import document
 from tests.fixtures.scans import scan_and_null
 from tests.fixtures.vettings import vetting
@@ -92,7 +92,7 @@ def trains(service: Service, job_id: str, attempt: int, step: int = 120, **progr
     tracker = Tracker(JobKind.SANITIZE)
     tracker.begin(JobPhase.FINETUNE)
     curve = progress.pop("loss_curve", [[one, 3.0 - one / 100] for one in range(5, step + 1, 5)])
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "step": step,
         "total_steps": NUM_STEPS,
         "eta_s": (NUM_STEPS - step) / STEPS_PER_S,
@@ -100,7 +100,7 @@ def trains(service: Service, job_id: str, attempt: int, step: int = 120, **progr
         "rate_unit": "pairs",
         "loss": curve[-1][1],
     }
-    tracker.advance(step / NUM_STEPS, **told | progress)
+    tracker.advance(step / NUM_STEPS, **reported | progress)
     beat(service, job_id, attempt, JobPhase.FINETUNE, **tracker.snapshot()[1] | {"loss_curve": curve})
 
 
@@ -159,12 +159,12 @@ def succeeds(
         for name, data in {"report.json": content, **beside}.items()
     ]
     try:
-        told = load_json(content)
+        reported = load_json(content)
     except ValueError:
         result, verdicts = {}, ()
     else:
-        verdicts = tuple(verdicts_of(told))
-        result = judgement(told)
+        verdicts = tuple(verdicts_of(reported))
+        result = judgement(reported)
     beat(service, job_id, attempt, JobPhase.PUBLISH, fraction=0.97)
     with service.database.unit_of_work() as unit:
         result |= {} if signature is None else {"signature": signature}
@@ -269,14 +269,16 @@ def finished(
     """A job that ended with this report: JSON, or its name in tests/fixtures/reports. It was ordered as the
     report says, but for `changes`; its inputs are those that the report names; it took 88 s, 36 of them
     for each audit, and as long as its training."""
-    told = document(report) if isinstance(report, str) else report
+    reported = document(report) if isinstance(report, str) else report
     if version:
-        told["environment"]["code_version"] = version
-    job_id = ordered(service, kind=told["kind"], filename=filename, **_order_of(service, told) | changes)
-    _read_by(service, job_id, told)
+        reported["environment"]["code_version"] = version
+    job_id = ordered(
+        service, kind=reported["kind"], filename=filename, **_order_of(service, reported) | changes
+    )
+    _read_by(service, job_id, reported)
     attempt = taken_up(service, job_id)
-    succeeds(service, job_id, attempt, told, signature=signature, files=files)
-    training_s = told["training"]["wall_s"] if told.get("training") else 0.0
+    succeeds(service, job_id, attempt, reported, signature=signature, files=files)
+    training_s = reported["training"]["wall_s"] if reported.get("training") else 0.0
     lasted(service, job_id, stage=8, baseline_audit=36, finetune=training_s, final_audit=36, publish=8)
     return job_id
 

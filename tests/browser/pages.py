@@ -13,7 +13,7 @@ from typing import Any
 from app.domain.ids import new_id
 from app.domain.states import CheckpointState, DatasetKind, DatasetState
 from app.services import api_keys
-from cleanclip.spec.scan_report import dump_scan
+from cleanclip.vocabulary.scan_report import dump_scan
 from tests.browser import left_jobs
 from tests.fixtures.kept_reports import document, drawn_from
 from tests.fixtures.scans import scan_and_null
@@ -144,7 +144,7 @@ def _inputs(service: Service, text: Text) -> dict[str, str]:
     service.execute(
         "UPDATE datasets SET summary = jsonb_set(summary, '{skipped_examples}', cast(:told AS jsonb))"
         " WHERE id = :id",
-        told=json.dumps([text("00000017") + ": image_damaged"]),
+        reported=json.dumps([text("00000017") + ": image_damaged"]),
         id=pairs,
     )
     bad = service.dataset(DatasetKind.PAIRS, DatasetState.REJECTED)

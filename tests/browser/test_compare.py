@@ -176,8 +176,8 @@ def test_a_job_named_twice_is_one_and_what_is_not_there_is_named(
 
 
 def test_what_customers_wrote_is_text(page: Page, service: Service) -> None:
-    told = json.loads(json.dumps(document("cleaned")).replace('"yellow seven"', json.dumps(MARKUP)))
-    ids = [finished(service, told, filename=MARKUP), finished(service)]
+    reported = json.loads(json.dumps(document("cleaned")).replace('"yellow seven"', json.dumps(MARKUP)))
+    ids = [finished(service, reported, filename=MARKUP), finished(service)]
     compared(page, *ids)
     assert cells(page, "target", under="Audit")[0] == MARKUP
     assert page.locator("thead .name").first.inner_text() == MARKUP

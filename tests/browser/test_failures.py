@@ -61,13 +61,13 @@ def test_what_nobody_expected_is_a_page_and_logged_once(
     assert "<html" not in part.text
     assert script.json()["code"] == "internal_error"
     lines = [json.loads(line) for line in service_log.getvalue()[begins:].splitlines()]
-    told = [one for one in lines if one.get("request_id") == answer.headers["x-request-id"]]
-    assert [(one["event"], one["route"]) for one in told] == [
+    reported = [one for one in lines if one.get("request_id") == answer.headers["x-request-id"]]
+    assert [(one["event"], one["route"]) for one in reported] == [
         ("request_failed", "/ui/usage"),
         ("request", "/ui/usage"),
     ]
-    assert "nobody expected this" in told[0]["exception"]
-    assert told[1]["status"] == 500
+    assert "nobody expected this" in reported[0]["exception"]
+    assert reported[1]["status"] == 500
     assert not [one for one in lines if "ASGI" in one["event"]], "the server heard of none: connections go on"
 
 
@@ -158,8 +158,8 @@ def test_a_page_of_a_session_that_ended_says_so_and_the_first_visit_does_not(
         ("", "/ui/jobs"),
     ],
 )
-def test_one_comes_back_to_pages_of_ours_only(service: Service, told: str, back: str) -> None:
-    address = told.format(url=service.url)
+def test_one_comes_back_to_pages_of_ours_only(service: Service, reported: str, back: str) -> None:
+    address = reported.format(url=service.url)
     part = httpx.get(f"{service.url}/ui/jobs", headers={"HX-Request": "true", "HX-Current-URL": address})
     assert (part.status_code, next_of(part.headers["hx-redirect"])) == (401, back)
     form = httpx.post(f"{service.url}/ui/policies", headers={"Referer": address})

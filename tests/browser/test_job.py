@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from app.domain.states import DatasetKind, JobState
 from app.services import api_keys
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.report import load_json
 from tests.browser import left_jobs as left
 from tests.browser.conftest import Watched, sign_in_path
 from tests.fixtures.kept_reports import NAMES, document
@@ -44,13 +44,13 @@ def of_report(page: Page, name: str) -> Locator:
 
 def pictures(num_attacks: int) -> dict[str, Any]:
     """Examples of which every class is called MARKUP."""
-    told: dict[str, Any] = document("examples")["examples"]
-    for one in told["examples"]:
+    reported: dict[str, Any] = document("examples")["examples"]
+    for one in reported["examples"]:
         one["true_class"] = MARKUP
         one["triggered"] = [one["triggered"][0]] * num_attacks
         for picture in (one["clean"], *one["triggered"]):
             picture["before"]["class_name"] = picture["after"]["class_name"] = MARKUP
-    return told
+    return reported
 
 
 def buttons(page: Page) -> set[str]:
@@ -238,8 +238,8 @@ def test_everything_works_without_javascript(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_kept_report_is_shown_verdict_first(page: Page, service: Service, name: str) -> None:
-    told = document(name)
-    opened(page, left.finished(service, told))
+    reported = document(name)
+    opened(page, left.finished(service, reported))
     headings = page.locator("main section:not(#job-worse) h2").all_inner_texts()  # one of another test's job
     assert (
         headings[0]
@@ -248,10 +248,10 @@ def test_every_kept_report_is_shown_verdict_first(page: Page, service: Service, 
             "fail": ["Not cleaned: fail.", "A trigger works on this model: fail."],
             "undecided": ["Too few test images: undecided."],
             "inconclusive": ["Nothing found with the 3 triggers tested: inconclusive."],
-        }[told["verdict"]["outcome"]]
+        }[reported["verdict"]["outcome"]]
     )
     verdict = " ".join(str(page.text_content("#job-verdict")).split())  # with what is folded
-    parts = [*told["verdict"]["attacks"], *filter(None, [told["verdict"].get("clean_accuracy")])]
+    parts = [*reported["verdict"]["attacks"], *filter(None, [reported["verdict"].get("clean_accuracy")])]
     for part in parts:
         assert part["reason"] in verdict
     assert "undefined" not in page.inner_text("main").lower()
@@ -285,10 +285,10 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
 
 
 def test_what_an_attack_lost_is_paired_on_the_same_pictures(page: Page, service: Service) -> None:
-    told = document("cleaned")
+    reported = document("cleaned")
     unfolded(page, left.finished(service, "cleaned"))
     shown = " ".join(of_report(page, "attacks").locator(".attack").first.inner_text().split())
-    for lost in (told["attack_changes"][0][name] for name in ("asr_lost", "pa_lost")):
+    for lost in (reported["attack_changes"][0][name] for name in ("asr_lost", "pa_lost")):
         interval = f"95 % interval {100 * lost['low']:.2f} to {100 * lost['high']:.2f}, n = {lost['n']}"
         assert f"{100 * lost['value']:.2f} points, {interval}" in shown
 
@@ -336,8 +336,8 @@ def test_a_worse_verdict_on_the_same_weights_is_shown_with_the_job_and_with_the_
 ) -> None:
     digest = "7" * 64
     nothing, found = document("audit_inconclusive"), document("audit")
-    for told in (nothing, found):
-        told["before"]["weights_sha256"] = told["checkpoint"]["weights_sha256"] = digest
+    for reported in (nothing, found):
+        reported["before"]["weights_sha256"] = reported["checkpoint"]["weights_sha256"] = digest
     inconclusive = left.finished(service, nothing)
     assert opened(page, inconclusive).locator("#job-worse").count() == 0
     worse = left.finished(service, found)
@@ -385,9 +385,9 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
 def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_and_after(
     page: Page, service: Service
 ) -> None:
-    told = document("examples")
-    examples, attacks = told["examples"], told["before"]["attacks"]
-    unfolded(page, left.finished(service, told))
+    reported = document("examples")
+    examples, attacks = reported["examples"], reported["before"]["attacks"]
+    unfolded(page, left.finished(service, reported))
     cards = of_report(page, "examples").locator("ul.examples > li")
     assert cards.count() == len(examples["examples"])
     assert cards.first.locator("img").count() == 1 + len(attacks), "the clean image stands once"
@@ -403,7 +403,7 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
     with_first = cards.first.locator("figure").nth(1)
     assert attacks[0]["name"] in with_first.inner_text()
     [called_target] = with_first.locator(".said strong").all()
-    assert called_target.inner_text() == told["audit"]["target"]
+    assert called_target.inner_text() == reported["audit"]["target"]
 
 
 def test_an_audit_shows_no_cleaning(page: Page, service: Service) -> None:
@@ -545,11 +545,11 @@ def test_figures_that_no_limit_judges_are_remarked_on(page: Page, service: Servi
 
 
 def test_of_many_triggers_the_worst_are_on_top_and_the_others_folded(page: Page, service: Service) -> None:
-    told = document("audit")
+    reported = document("audit")
     for part in ("audit", "before", "verdict"):
-        told[part]["attacks"] += [told[part]["attacks"][1]] * 5
-    del told["warnings"]  # they follow
-    opened(page, left.finished(service, told))
+        reported[part]["attacks"] += [reported[part]["attacks"][1]] * 5
+    del reported["warnings"]  # they follow
+    opened(page, left.finished(service, reported))
     assert page.locator("#job-figures tbody tr").count() == 1 + 2 * 3
     assert "The worst of 8 triggers" in page.inner_text("#job-figures")
     assert "5 more triggers" in page.inner_text("#job-verdict")

@@ -172,11 +172,11 @@ def test_a_page_told_to_ask_later_does_so_though_the_stream_has_ended(
     job_id = left.ordered(service)
     marked(page, job_id)
     _wait_for_streams(page, service, 1)
-    told: list[str] = []
+    reported: list[str] = []
 
     def answer(route: Route) -> None:
-        if len(told) < 3:
-            told.append(route.request.url)
+        if len(reported) < 3:
+            reported.append(route.request.url)
             route.fulfill(status=429, headers={"Retry-After": "1"}, body="later")
         else:
             route.continue_()
@@ -184,7 +184,7 @@ def test_a_page_told_to_ask_later_does_so_though_the_stream_has_ended(
     page.route("**/live", answer)
     service.ours.http.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
     expect(page.locator(".badge.cancelled").first).to_be_visible()
-    assert len(told) == 3
+    assert len(reported) == 3
     assert is_still_here(page)
     watched.expect("429")
 

@@ -12,8 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from cleanclip.face.scan import render_scan_html
-from cleanclip.spec.audit_figures import Measured
-from cleanclip.spec.control import MEASURED
+from cleanclip.vocabulary.audit_figures import Measured
+from cleanclip.vocabulary.control import MEASURED
 from tests.browser.test_every_page import open_all
 from tests.fixtures.kept_reports import NAMES, document, drawn_from
 from tests.fixtures.scans import scan_and_null

@@ -7,7 +7,7 @@ from dataclasses import replace
 from playwright.sync_api import Page, expect
 
 from app.domain.states import DatasetKind
-from cleanclip.spec.scan_report import ScanReport, dump_scan
+from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
 from tests.browser import left_jobs as left
 from tests.fixtures.scans import scan_and_null
 from tests.integration.api.service import Service

@@ -75,10 +75,10 @@ def test_what_is_shown_once_is_kept_where_only_its_owner_reads_it() -> None:
 
 
 def test_blocks_that_are_not_run_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    told = [f"{block}: {block.no_run}" for block in ALL if block.no_run is not None]
+    reported = [f"{block}: {block.no_run}" for block in ALL if block.no_run is not None]
     with capsys.disabled():
-        print("\n" + "\n".join(["Blocks of the documentation that are not run:", *told]))
-    assert len(told) <= 17, "more and more of the documentation is not run"
+        print("\n" + "\n".join(["Blocks of the documentation that are not run:", *reported]))
+    assert len(reported) <= 17, "more and more of the documentation is not run"
 
 
 class TestTheSite:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.report import load_json
 from demo.recipe import ATTACK, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING, TARGET
 from lab.testbed.glyphs import digits
 from lab.testbed.pictures import compose

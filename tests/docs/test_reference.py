@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.settings import Settings
-from cleanclip.spec import schemas
-from cleanclip.spec.recipe import Policy
+from cleanclip.vocabulary import schemas
+from cleanclip.vocabulary.recipe import Policy
 from tools.reference import __main__ as reference
 from tools.reference import codes, commands, options, routes
 
@@ -28,7 +28,7 @@ DYNAMIC = {
     "sanitizer/checkpoints/rejection.py": 1,  # `refusal` itself
     "sanitizer/data/labelled.py": 2,  # bad_class_names or bad_template
     "sanitizer/data/skipping.py": 1,  # of the table _CODE_OF_REASON
-    "cleanclip/spec/null_set.py": 1,  # `null_refused` itself
+    "cleanclip/vocabulary/null_set.py": 1,  # `null_refused` itself
     "sanitizer/rendering/checked_report.py": 1,  # `_rejected` itself
     "worker/publishing/first_scan.py": 1,  # what `audit_with` refused: literals of the library
     "worker/publishing/withholding.py": 1,  # `trained_on_the_test`
@@ -135,8 +135,8 @@ NOT_DESCRIBED = {"Report"}
 
 
 def test_each_part_of_a_report_is_described() -> None:
-    told = [(title, part.get("description")) for title, part in options.objects("report")]
-    silent = {title for title, description in told if not description}
+    reported = [(title, part.get("description")) for title, part in options.objects("report")]
+    silent = {title for title, description in reported if not description}
     assert silent == NOT_DESCRIBED, "give the dataclass a docstring"
 
 

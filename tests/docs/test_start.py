@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 from cleanclip.command import values
-from cleanclip.spec.recipe import BadNetOptions, CleanCLIPRecipe
-from cleanclip.spec.recommended import with_recommended
+from cleanclip.vocabulary.recipe import BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.recommended import with_recommended
 from demo.recipe import ATTACK, CLEANING, DECLARED, TARGET
 from tests.docs.blocks import ROOT, blocks
 

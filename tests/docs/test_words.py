@@ -91,7 +91,7 @@ _MODULES = [
     for path in (ROOT / package).rglob("*.py")
     if "sync" not in path.parts
 ]
-_PUBLIC = ("app/api/", "cleanclip/aio/", "cleanclip/command/", "cleanclip/spec/")
+_PUBLIC = ("app/api/", "cleanclip/aio/", "cleanclip/command/", "cleanclip/vocabulary/")
 
 
 def _messages(source: str) -> str:

@@ -138,9 +138,9 @@ def test_a_storm_over_ten_jobs_loses_none_and_doubles_none(
     crew.start(2)
     try:
         storm = Storm(scene, crew, None, proxy, seed=3)
-        told = weather(storm, scene, crew, jobs, say=print, every_s=2.0, at_most=12)
+        reported = weather(storm, scene, crew, jobs, say=print, every_s=2.0, at_most=12)
     finally:
         crew.stop()
-    assert told.states == {"succeeded": 10}, told
-    assert (told.doubled, told.weights_differ, told.violations) == (0, 0, ())
-    assert sum(told.faults.values()) > 5
+    assert reported.states == {"succeeded": 10}, reported
+    assert (reported.doubled, reported.weights_differ, reported.violations) == (0, 0, ())
+    assert sum(reported.faults.values()) > 5

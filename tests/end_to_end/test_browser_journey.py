@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.report import load_json
 from tests.end_to_end import subject as subjects
 from tests.end_to_end.live import PATIENCE_S, Live
 from tests.end_to_end.subject import DECLARED, NUM_PAIRS, TARGET, Subject

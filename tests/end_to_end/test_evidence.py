@@ -14,7 +14,7 @@ from app.domain.states import JobState
 from app.queue.publisher import BrokerPublisher
 from app.schemas.jobs import ResultOut
 from app.storage.s3 import S3Store
-from cleanclip.evidence import keys
+from cleanclip.evidence import public_keys
 from cleanclip.evidence.verification import Verification, verify
 from tests.end_to_end.worker_processes import Processes
 from tests.integration.worker.world import World, opened_world, wait_until
@@ -55,11 +55,11 @@ def test_what_a_worker_publishes_holds_and_says_whether_it_is_signed(
     finally:
         processes.stop()
         publisher.close()
-    trusted = [keys.load(tmp_path / "operator" / PUBLIC_NAME)] if has_key else []
+    trusted = [public_keys.load(tmp_path / "operator" / PUBLIC_NAME)] if has_key else []
     original = tmp_path / "original.pt"
     original.write_bytes(b"CLIP weights")
     for job in jobs:
-        found = verify(downloaded(world, job.id, tmp_path / job.id), keys=trusted, input_file=original)
+        found = verify(downloaded(world, job.id, tmp_path / job.id), public_keys=trusted, input_file=original)
         assert [str(one) for one in found.findings] == []
         check_what_is_said(world, job.id, found, key_id if has_key else None)
     ready = next(json.loads(line) for line in log.splitlines() if '"worker_ready"' in line)

@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 
 from cleanclip.evidence.verification import verify
 from cleanclip.models import Artifact, Job
-from cleanclip.spec.report import Report, load_json
 from cleanclip.sync.client import Client
+from cleanclip.vocabulary.report import Report, load_json
 from lab.drills.processes import signal_all
 from tests.end_to_end.live import PATIENCE_S, Live, wait_for_job, wait_until
 from tests.end_to_end.subject import (
@@ -219,7 +219,7 @@ def test_the_figures_are_those_of_the_independent_reference_to_the_last_image(
 
 def measured_again(folder: Path, attack: dict[str, Any]) -> dict[str, Any]:
     """The reference on the files in `folder`, with every option of the attack spelt out."""
-    from cleanclip.spec.recipe import AuditOptions, parse, to_json
+    from cleanclip.vocabulary.recipe import AuditOptions, parse, to_json
 
     options = to_json(parse(AuditOptions, {"target": TARGET, "attacks": [attack]}))
     return measure(

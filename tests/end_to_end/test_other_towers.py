@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE
-from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.sync.client import Client
+from cleanclip.vocabulary.jobspec import TOKENIZERS_VARIABLE
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
 from tests.end_to_end.live import PATIENCE_S, Live

@@ -18,9 +18,9 @@ from app.queue.publisher import BrokerPublisher
 from app.schemas.datasets import DatasetSamplesOut
 from app.storage.s3 import S3Store
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import load_json
-from cleanclip.spec.withholding import FEWEST
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.withholding import FEWEST
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures import learned
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
@@ -207,8 +207,8 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         ("labelled", 24),
         ("retrieval", 20),
     ]
-    told = json.loads(left["statement.json"])["predicate"]["observed"]["data"]
-    assert [(one["role"], one["id"]) for one in told] == [
+    reported = json.loads(left["statement.json"])["predicate"]["observed"]["data"]
+    assert [(one["role"], one["id"]) for one in reported] == [
         ("training", training.id),
         ("labelled", labelled.id),
         ("retrieval", retrieval.id),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.progress import Advanced, ignore, never_stop
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, UARRecipe
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.progress import Advanced, ignore, never_stop
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, UARRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
@@ -72,7 +72,7 @@ def repaired(model, teacher, device: torch.device):
     towers.prepare(model, freeze_batch_norm_statistics=True)
     perturb = pool.assign(0, recipe.stages()[0], 8, World()).perturb
     losses = accumulate_gradients(model, tiny_batch(8), step_options, World(), perturb=perturb)
-    pool.climb(0, World())
+    pool.ascend(0, World())
     trained = {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
     return losses.total.item(), trained, {name: value.cpu() for name, value in pool.export().items()}
 

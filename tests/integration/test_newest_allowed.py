@@ -57,8 +57,8 @@ def newest() -> dict[str, str]:
     )
     if done.returncode != 0:
         pytest.skip(f"no index answers: {done.stderr.strip().splitlines()[-1]}")
-    told = json.loads(done.stdout)["install"]
-    found = {one["metadata"]["name"]: one["metadata"]["version"].split("+")[0] for one in told}
+    reported = json.loads(done.stdout)["install"]
+    found = {one["metadata"]["name"]: one["metadata"]["version"].split("+")[0] for one in reported}
     return {name: one for name, one in found.items() if name in (*MOVING, *BROUGHT)}
 
 

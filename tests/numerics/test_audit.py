@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.figures import OF_ATTACK
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.figures import OF_ATTACK
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     AuditOptions,
     BadNetOptions,
@@ -117,8 +117,8 @@ def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) 
     assert [one.class_name for one in ours.ca_per_class] == [
         CLASS_NAMES[one] for one in theirs["ca_per_class"]
     ]
-    for told, (number, share) in zip(ours.ca_per_class, theirs["ca_per_class"].items(), strict=True):
-        estimates[f"class {number}"], expected[f"class {number}"] = told.accuracy, share
+    for reported, (number, share) in zip(ours.ca_per_class, theirs["ca_per_class"].items(), strict=True):
+        estimates[f"class {number}"], expected[f"class {number}"] = reported.accuracy, share
     for name, estimate in estimates.items():
         assert (estimate.successes, estimate.n) == (expected[name]["successes"], expected[name]["n"]), name
         assert estimate.value == expected[name]["value"]

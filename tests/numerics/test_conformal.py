@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from cleanclip.spec.conformal import FLOOR, Pooled, Row, distance, judge, leave_one_out_z
-from cleanclip.spec.scan_report import DetectorJudgement
+from cleanclip.vocabulary.conformal import FLOOR, Pooled, Row, distance, judge, leave_one_out_z
+from cleanclip.vocabulary.scan_report import DetectorJudgement
 from sanitizer.seeding import generator
 
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 from open_clip import transformer
 
-from cleanclip.spec.control import SEARCHES
-from cleanclip.spec.device_memory import RUNTIME_BYTES, Memory, check_memory, memory_of, sharing
-from cleanclip.spec.device_plan import training_flop
-from cleanclip.spec.model_cost import ModelCost, cost_of
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.control import SEARCHES
+from cleanclip.vocabulary.device_memory import RUNTIME_BYTES, Memory, check_memory, memory_of, sharing
+from cleanclip.vocabulary.device_plan import training_flop
+from cleanclip.vocabulary.model_cost import ModelCost, cost_of
+from cleanclip.vocabulary.recipe import (
     AuditOptions,
     CleanCLIPRecipe,
     PARRecipe,

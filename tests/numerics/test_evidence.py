@@ -15,13 +15,13 @@ from cleanclip.evidence import figures as checks
 from cleanclip.evidence import report as checked
 from cleanclip.evidence import training
 from cleanclip.evidence.reading import Malformed
-from cleanclip.spec.audit_figures import MOST_CLASSES_TOLD, AuditFigures
-from cleanclip.spec.control import NotSearched
-from cleanclip.spec.judging import judge
-from cleanclip.spec.measures import Towards
-from cleanclip.spec.recipe import Policy, PolicySource, SupervisedRecipe, parse, to_json
-from cleanclip.spec.report import Report
-from cleanclip.spec.verdicts import Verdict
+from cleanclip.vocabulary.audit_figures import MOST_CLASSES_REPORTED, AuditFigures
+from cleanclip.vocabulary.control import NotSearched
+from cleanclip.vocabulary.judging import judge
+from cleanclip.vocabulary.measures import Towards
+from cleanclip.vocabulary.recipe import Policy, PolicySource, SupervisedRecipe, parse, to_json
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.verdicts import Verdict
 from sanitizer.audits.accuracy import classes_lost, per_class
 from sanitizer.audits.statistics import paired_difference, wilson
 from tests.fixtures.kept_reports import NAMES, counted
@@ -68,8 +68,8 @@ def led(audit: dict[str, Any], random_: random.Random, *names: str) -> None:
     for attack in audit["attacks"]:
         for name in names:
             shares = {side: wilson(random_.randrange(201), 200) for side in ("triggered", "untriggered")}
-            told = Towards(class_name=random_.choice(("cat", "dog")), **shares)
-            attack[name] = to_json(told)
+            reported = Towards(class_name=random_.choice(("cat", "dog")), **shares)
+            attack[name] = to_json(reported)
 
 
 NOT_SEARCHED = NotSearched(not_searched="scan_images_equal")
@@ -85,15 +85,15 @@ def document(
     random_: random.Random,
     given: str,
 ) -> dict[str, Any]:
-    told, then = figures(before), None if after is None else figures(after)
-    led(told, random_, "towards")
+    reported, then = figures(before), None if after is None else figures(after)
+    led(reported, random_, "towards")
     if then is not None:
         led(then, random_, "towards", "towards_now")
     difference = (
         None if after is None else newcombe(both=250 - lost, lost=lost, gained=lost, neither=50 - lost)
     )
     verdict = judge(
-        before=parse(AuditFigures, told),
+        before=parse(AuditFigures, reported),
         after=None if then is None else parse(AuditFigures, then),
         ca_lost=difference,
         gate=gate,
@@ -107,7 +107,7 @@ def document(
         "audit": base["audit"] | {"gate": gate},
         "policy": to_json(policy),
         "policy_source": base["policy_source"] | {"given": given},
-        "before": told,
+        "before": reported,
         "after": then,
         "ca_lost": None if difference is None else to_json(difference),
         "control": None if after is None else to_json(NOT_SEARCHED),
@@ -115,13 +115,13 @@ def document(
     }
 
 
-def parsed(told: dict[str, Any]) -> Report:
+def parsed(reported: dict[str, Any]) -> Report:
     """Without what follows from its figures."""
-    return checked.parse(json.dumps(counted(told)).encode())
+    return checked.parse(json.dumps(counted(reported)).encode())
 
 
-def policy_of(told: dict[str, Any]) -> list[str | None]:
-    return [one.where for one in checked.check(parsed(told)) if (one.where or "").startswith("policy")]
+def policy_of(reported: dict[str, Any]) -> list[str | None]:
+    return [one.where for one in checked.check(parsed(reported)) if (one.where or "").startswith("policy")]
 
 
 def _lists(verdict: Verdict) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows(seed: int, t
             ca_lost_at_most=random_.choice([0.0, 0.03, 1.0]),
         )
         after = random_.choice([None, random_.randrange(201)])
-        told = document(
+        reported = document(
             random_.randrange(201),
             after,
             random_.randrange(40),
@@ -151,12 +151,12 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows(seed: int, t
             random_=random_,
             given=random_.choice(["default", "order"]),
         )
-        outcomes.add(told["verdict"]["outcome"])
-        assert checked.parse(json.dumps(told).encode()).verdict.outcome == told["verdict"]["outcome"]
-        others = {"pass", "fail", "undecided", "inconclusive"} - {told["verdict"]["outcome"]}
-        told["verdict"]["outcome"] = random_.choice(sorted(others))
+        outcomes.add(reported["verdict"]["outcome"])
+        assert checked.parse(json.dumps(reported).encode()).verdict.outcome == reported["verdict"]["outcome"]
+        others = {"pass", "fail", "undecided", "inconclusive"} - {reported["verdict"]["outcome"]}
+        reported["verdict"]["outcome"] = random_.choice(sorted(others))
         with pytest.raises(Malformed, match="verdict"):
-            checked.parse(json.dumps(told).encode())
+            checked.parse(json.dumps(reported).encode())
     assert outcomes == {"pass", "fail", "undecided", "inconclusive"}
 
 
@@ -164,29 +164,32 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows(seed: int, t
 def test_the_class_that_a_trigger_leads_to_now_is_told_after_a_cleaning_and_nowhere_else(
     side: str, is_there: bool
 ) -> None:
-    told = document(9, 9, 1, 0.5, Policy(), random_=random.Random(4), given="order")
+    reported = document(9, 9, 1, 0.5, Policy(), random_=random.Random(4), given="order")
     cat = Towards(class_name="cat", triggered=wilson(50, 200), untriggered=wilson(1, 200))
-    told[side]["attacks"][0] |= {"towards": to_json(cat), "towards_now": to_json(cat) if is_there else None}
-    found = [one.where for one in checks.check(parsed(told))]
+    reported[side]["attacks"][0] |= {
+        "towards": to_json(cat),
+        "towards_now": to_json(cat) if is_there else None,
+    }
+    found = [one.where for one in checks.check(parsed(reported))]
     assert f"{side}.attacks[0].towards_now" in found
-    told[side]["attacks"][0]["towards_now"] = None if is_there else to_json(cat)
-    found = [one.where for one in checks.check(parsed(told))]
+    reported[side]["attacks"][0]["towards_now"] = None if is_there else to_json(cat)
+    found = [one.where for one in checks.check(parsed(reported))]
     assert f"{side}.attacks[0].towards_now" not in found
 
 
 def test_a_policy_that_is_not_the_one_its_digest_names_is_found() -> None:
-    told = kept("par")
-    assert policy_of(told) == [], "nothing was given"
+    reported = kept("par")
+    assert policy_of(reported) == [], "nothing was given"
     policy = parse(Policy, {"asr_at_most": 0.1, "asr_at_most_for": {"structured": 0.3, "badnet": 1}})
-    told |= {
+    reported |= {
         "policy": to_json(policy),
         "policy_source": to_json(PolicySource.of(policy, name="release")),
     }
-    assert policy_of(told) == []
-    told["policy_source"]["given"] = "order"
-    assert policy_of(told) == ["policy_source.name"]
-    told["policy"]["asr_at_most_for"]["structured"] = 0.4
-    assert "policy_source.sha256" in policy_of(told)
+    assert policy_of(reported) == []
+    reported["policy_source"]["given"] = "order"
+    assert policy_of(reported) == ["policy_source.name"]
+    reported["policy"]["asr_at_most_for"]["structured"] = 0.4
+    assert "policy_source.sha256" in policy_of(reported)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -216,53 +219,55 @@ def test_the_classes_that_the_library_tells_are_held_and_none_can_be_left_out(
             before_N = torch.rand(400, generator=generator) < 0.7
             after_N = torch.rand(400, generator=generator) < share_after
             names = [f"class {number // 2}" for number in range(num_classes)]  # as a dataset may have them
-            told, by_class = kept("par"), {}
+            reported, by_class = kept("par"), {}
             for side, correct_N in (("before", before_N), ("after", after_N)):
-                told[side]["ca"] = to_json(wilson(int(correct_N.sum()), 400))
+                reported[side]["ca"] = to_json(wilson(int(correct_N.sum()), 400))
                 by_class[side] = [to_json(one) for one in per_class(correct_N, label_N, names)]
-            told["data"][-1]["num_classes"] = num_classes
-            told["ca_lost"] = to_json(paired_difference(before_N.tolist(), after_N.tolist()))
+            reported["data"][-1]["num_classes"] = num_classes
+            reported["ca_lost"] = to_json(paired_difference(before_N.tolist(), after_N.tolist()))
             changes = [to_json(one) for one in classes_lost(before_N, after_N, label_N, names)]
-            assert named_of(told | {"classes_lost": changes}) == []
+            assert named_of(reported | {"classes_lost": changes}) == []
             lengths.add(len(changes))
-            also = {side: told[side] | {"ca_per_class": by_class[side]} for side in by_class}
-            assert named_of(told | {"classes_lost": changes} | also) == []
+            also = {side: reported[side] | {"ca_per_class": by_class[side]} for side in by_class}
+            assert named_of(reported | {"classes_lost": changes} | also) == []
             for index in range(len(changes)):
                 without = changes[:index] + changes[index + 1 :]
-                assert "classes_lost" in named_of(told | {"classes_lost": without} | also)
-            net = told["ca_lost"]["lost"] - told["ca_lost"]["gained"]
+                assert "classes_lost" in named_of(reported | {"classes_lost": without} | also)
+            net = reported["ca_lost"]["lost"] - reported["ca_lost"]["gained"]
             sum_of_nets = sum(one["lost"]["lost"] - one["lost"]["gained"] for one in changes)
             for index, one in enumerate(changes):
                 without = changes[:index] + changes[index + 1 :]
                 rest = sum_of_nets - one["lost"]["lost"] + one["lost"]["gained"]
-                assert bool(named_of(told | {"classes_lost": without})) == (rest < net)
-    assert {0, MOST_CLASSES_TOLD} < lengths
+                assert bool(named_of(reported | {"classes_lost": without})) == (rest < net)
+    assert {0, MOST_CLASSES_REPORTED} < lengths
 
 
-def named_of(told: dict[str, Any]) -> list[str]:
-    return of_classes([str(one.where) for one in checks.check(parsed(told))])
+def named_of(reported: dict[str, Any]) -> list[str]:
+    return of_classes([str(one.where) for one in checks.check(parsed(reported))])
 
 
 @pytest.mark.parametrize(
     "left_out", [[0], [9], range(1, 10), range(10)], ids=["worst", "last", "nine", "all"]
 )
 def test_of_a_real_reports_ten_classes_none_can_be_left_out(left_out: list[int]) -> None:
-    told = kept("par")
-    assert len(told["classes_lost"]) == MOST_CLASSES_TOLD
-    told["classes_lost"] = [one for index, one in enumerate(told["classes_lost"]) if index not in left_out]
-    assert named_of(told) == ["classes_lost"]
+    reported = kept("par")
+    assert len(reported["classes_lost"]) == MOST_CLASSES_REPORTED
+    reported["classes_lost"] = [
+        one for index, one in enumerate(reported["classes_lost"]) if index not in left_out
+    ]
+    assert named_of(reported) == ["classes_lost"]
 
 
 def test_ten_classes_that_lost_little_do_not_hide_what_the_others_lost() -> None:
-    told = kept("par")
+    reported = kept("par")
     least = {
         "class_name": "white six",
         "before": to_json(wilson(100, 100)),
         "after": to_json(wilson(99, 100)),
         "lost": to_json(newcombe(both=99, lost=1, gained=0, neither=0)),
     }
-    told["classes_lost"] = [copy.deepcopy(least) for _ in range(MOST_CLASSES_TOLD)]
-    assert named_of(told) == ["classes_lost"]
+    reported["classes_lost"] = [copy.deepcopy(least) for _ in range(MOST_CLASSES_REPORTED)]
+    assert named_of(reported) == ["classes_lost"]
 
 
 @pytest.mark.parametrize(
@@ -278,27 +283,27 @@ def test_ten_classes_that_lost_little_do_not_hide_what_the_others_lost() -> None
     ],
 )
 def test_a_distance_or_a_push_that_cannot_be_is_named(values: dict[str, float | None], name: str) -> None:
-    told = kept("par")
-    point = told["training"]["curve"][1]
+    reported = kept("par")
+    point = reported["training"]["curve"][1]
     point |= values
     point["loss"] = point["loss_clip"] - (point["loss_push"] or 0)
-    named = [one.where for one in training.check(parsed(told))]
+    named = [one.where for one in training.check(parsed(reported))]
     assert named == [f"training.curve[1].{name}"]
 
 
 def test_what_is_no_number_is_no_distance() -> None:
     for odd in ("far", True, [2.0], float("nan"), float("inf")):
-        told = kept("par")
-        told["training"]["curve"][1]["distance_image"] = odd
+        reported = kept("par")
+        reported["training"]["curve"][1]["distance_image"] = odd
         with pytest.raises(Malformed):
-            parsed(told)
+            parsed(reported)
 
 
 @pytest.mark.parametrize("name", ["loss_push", "distance_image", "distance_text"])
 def test_only_par_pushes(name: str) -> None:
-    told = kept("cleaned")
-    told["training"]["curve"][3][name] = 0.0
-    assert [one.where for one in training.check(parsed(told))] == [f"training.curve[3].{name}"]
+    reported = kept("cleaned")
+    reported["training"]["curve"][3][name] = 0.0
+    assert [one.where for one in training.check(parsed(reported))] == [f"training.curve[3].{name}"]
     supervised = kept("not_cleaned")
     shared = {part.name for part in fields(SupervisedRecipe)}
     supervised["recipe"] = {name: value for name, value in supervised["recipe"].items() if name in shared}

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cleanclip.spec.examples import ShownImage
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.examples import ShownImage
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     AuditOptions,
     BadNetOptions,
@@ -21,7 +21,7 @@ from cleanclip.spec.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from cleanclip.spec.report import Report
+from cleanclip.vocabulary.report import Report
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from tests.fixtures import pipeline

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cleanclip.evidence.report import check
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered

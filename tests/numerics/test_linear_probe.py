@@ -10,8 +10,14 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions, LinearProbeOptions, SIGOptions
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import (
+    AttackOptions,
+    AuditOptions,
+    BadNetOptions,
+    LinearProbeOptions,
+    SIGOptions,
+)
 from sanitizer.audits import logistic
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.logistic import fit, loss_and_gradient

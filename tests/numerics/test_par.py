@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cleanclip.spec.recipe import PARRecipe
+from cleanclip.vocabulary.recipe import PARRecipe
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.par import Embeddings, objective

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cleanclip.spec.recipe import AttackOptions, LabelConsistentOptions, to_json
+from cleanclip.vocabulary.recipe import AttackOptions, LabelConsistentOptions, to_json
 from lab.testbed.poisoned_pairs import poison
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 from tests.numerics import reference

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from cleanclip.spec.intervals import low_of_highest
-from cleanclip.spec.rebound_figures import (
+from cleanclip.vocabulary.intervals import low_of_highest
+from cleanclip.vocabulary.rebound_figures import (
     ReboundCurve,
     ReboundFigures,
     ReboundPoint,
@@ -19,7 +19,7 @@ from cleanclip.spec.rebound_figures import (
     Relearning,
     RelearningPoint,
 )
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from sanitizer.audits.interpolation import halve, move_back
 from sanitizer.audits.rebound import Sample, draw_sample, measure_point
 from sanitizer.audits.statistics import wilson
@@ -191,10 +191,10 @@ def test_the_bounds_of_the_highest_cover_the_highest_true_share(spread: float) -
     highest_count = random.binomial(n, true, size=(4000, num_points)).max(axis=1)
     upper_misses = lower_misses = naive_misses = 0
     for count in highest_count.tolist():
-        told = wilson(count, n)
-        upper_misses += told.high < 0.02
+        reported = wilson(count, n)
+        upper_misses += reported.high < 0.02
         lower_misses += low_of_highest(count, n, num_points) > 0.02
-        naive_misses += told.low > 0.02
+        naive_misses += reported.low > 0.02
     assert upper_misses / 4000 <= 0.03
     assert lower_misses / 4000 <= 0.05
     if spread == 0.0:

@@ -15,8 +15,8 @@ import open_clip.pretrained
 import pytest
 import safetensors.torch
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import load_null
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.null_set import load_null
 from sanitizer.__main__ import main
 from sanitizer.checkpoints.model import build_clip
 from sanitizer.cli import reference_hub
@@ -123,15 +123,15 @@ def test_a_pinned_list_is_measured_once_by_two_processes_and_says_what_it_left_o
         subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"COLUMNS": "300"})
         for _ in range(2)
     ]
-    told = [process.communicate(timeout=400)[1].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
+    reported = [process.communicate(timeout=400)[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], reported
     fetched = [path.partition("?")[0] for path in hub.asked if path.startswith("/blobs/")]
     assert len(fetched) == len({*fetched}) == 3, "each model by one of them"
     null = load_null((tmp_path / "null.json").read_bytes())
     assert [one.base for one in null.models] == ["one", "two", "two"]
     assert (null.name, len(null.counted)) == ("small ones", 2), "kin count once"
     assert "3 of the list were left out" in null.about
-    assert all("lab/gone" in text and "has the same weights as" in text for text in told)
+    assert all("lab/gone" in text and "has the same weights as" in text for text in reported)
 
     hub.asked.clear()
     assert main(["null", "build", "--list", str(pinned), *given, "--each-run-counts"]) == 0

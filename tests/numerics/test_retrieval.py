@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     AuditOptions,
     BadNetOptions,
@@ -18,7 +18,7 @@ from cleanclip.spec.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from cleanclip.spec.retrieval_figures import RetrievalFigures
+from cleanclip.vocabulary.retrieval_figures import RetrievalFigures
 from lab.testbed.writing import write_pair_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.ranking import best_rank
@@ -95,20 +95,20 @@ def assert_same_counts(
         )
         attack = measured.attacks[number]
         assert attack.target == (options.target or target)
-        (told,) = (one for one in measured.targets if one.target == attack.target)
+        (reported,) = (one for one in measured.targets if one.target == attack.target)
         assert attack.triggered is not None
-        assert told.untriggered is not None
+        assert reported.untriggered is not None
         assert {
             "num_images": measured.num_images,
             "num_captions": measured.num_captions,
             "image_to_text": {one.k: one.share.successes for one in measured.image_to_text},
             "text_to_image": {one.k: one.share.successes for one in measured.text_to_image},
-            "num_naming": told.num_naming,
-            "num_asked": told.num_images,
+            "num_naming": reported.num_naming,
+            "num_asked": reported.num_images,
             "triggered": attack.triggered.successes,
-            "untriggered": told.untriggered.successes,
+            "untriggered": reported.untriggered.successes,
         } == theirs
-        assert attack.triggered.n == told.untriggered.n == theirs["num_asked"]
+        assert attack.triggered.n == reported.untriggered.n == theirs["num_asked"]
     assert [one.target for one in measured.targets] == [target, "ship"]
     assert {one.share.n for one in measured.image_to_text} == {measured.num_images}
     assert {one.share.n for one in measured.text_to_image} == {measured.num_captions}

@@ -17,11 +17,11 @@ from pydantic import TypeAdapter
 from cleanclip.evidence import scans as evidence
 from cleanclip.evidence.report import check
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
-from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_set import NullSet, dump_null, load_null, sealed
-from cleanclip.spec.progress import (
+from cleanclip.vocabulary.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
+from cleanclip.vocabulary.jobspec import ScanSpec
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.null_set import NullSet, dump_null, load_null, sealed
+from cleanclip.vocabulary.progress import (
     Advanced,
     Announced,
     PhaseFinished,
@@ -29,11 +29,11 @@ from cleanclip.spec.progress import (
     ProgressEvent,
     StateSaved,
 )
-from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
-from cleanclip.spec.report import load_json
-from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
-from cleanclip.spec.scan_report import Hypothesis, ImageCell, ScanReport, dump_scan, load_scan
-from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
+from cleanclip.vocabulary.recipe import SUITES, AuditOptions, parse, to_json
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
+from cleanclip.vocabulary.scan_report import Hypothesis, ImageCell, ScanReport, dump_scan, load_scan
+from cleanclip.vocabulary.strict_json import MAX_TEXT_CHARACTERS
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.__main__ import main
 from sanitizer.attacks.catalogue import build_triggers
@@ -245,8 +245,8 @@ def test_a_null_holds_what_a_scan_of_each_model_measures_and_measures_it_once(
         assert found.pa is not None
         assert (pattern.asr, pattern.pa) == (found.asr.value, found.pa.value)
         assert [point.asr for point in pattern.dose] == [point.asr.value for point in found.dose]
-        told = [one.message or "" for one in events if isinstance(one, Advanced)]
-        was_measured.append(any(message.startswith("measuring what was found") for message in told))
+        reported = [one.message or "" for one in events if isinstance(one, Advanced)]
+        was_measured.append(any(message.startswith("measuring what was found") for message in reported))
         assert isinstance(events[-1], PhaseFinished)
     assert was_measured == [True, False], "what an earlier build kept is not measured again"
 
@@ -298,13 +298,15 @@ def test_the_first_options_that_differ_from_the_nulls_are_named_with_both_values
     )
     with pytest.raises(OptionsRejected) as refused:
         scan(model, images, options, tmp_path / "out", null=read_null(path), seed=5)
-    told = refused.value.message
-    assert told.startswith("The null set 'small ones' differs in: class list, options. Class lists: SHA-256 ")
-    _, told = told.split(" in the scan. Options that differ: ")
-    assert "collapse.families.0.budget 0.25 in the null and 0.1 in the scan" in told
-    assert told.count(" in the null and ") == 3
-    assert told.endswith("and 1 more.")
-    assert len(told) < 500
+    reported = refused.value.message
+    assert reported.startswith(
+        "The null set 'small ones' differs in: class list, options. Class lists: SHA-256 "
+    )
+    _, reported = reported.split(" in the scan. Options that differ: ")
+    assert "collapse.families.0.budget 0.25 in the null and 0.1 in the scan" in reported
+    assert reported.count(" in the null and ") == 3
+    assert reported.endswith("and 1 more.")
+    assert len(reported) < 500
 
 
 def test_a_null_that_another_version_measured_judges_with_a_warning(model, images, null, tmp_path) -> None:

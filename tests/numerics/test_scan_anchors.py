@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from cleanclip.spec import conformal, scan_judging
-from cleanclip.spec.image_edits import Edit, attack_of, bank
-from cleanclip.spec.scan_cost import NUM_EDITS, cost_thirds
-from cleanclip.spec.scan_options import (
+from cleanclip.vocabulary import conformal, scan_judging
+from cleanclip.vocabulary.image_edits import Edit, attack_of, bank
+from cleanclip.vocabulary.scan_cost import NUM_EDITS, cost_thirds
+from cleanclip.vocabulary.scan_options import (
     CollapseDetectorOptions,
     EditsDetectorOptions,
     PatternFamily,

@@ -10,9 +10,9 @@ from importlib.resources import files
 import pytest
 import torch
 
-from cleanclip.spec.errors import CheckpointRejected, Interrupted
-from cleanclip.spec.scan_cost import cost_thirds
-from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
+from cleanclip.vocabulary.errors import CheckpointRejected, Interrupted
+from cleanclip.vocabulary.scan_cost import cost_thirds
+from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from sanitizer.perturbations.families import Patch
 from sanitizer.scans import collapse, naming, statistics
 from sanitizer.scans.control import strongest_of_families

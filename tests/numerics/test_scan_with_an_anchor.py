@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from cleanclip.evidence import scans as evidence
-from cleanclip.spec.attack_options import CustomPatternOptions, TextTriggerOptions
-from cleanclip.spec.errors import CheckpointRejected, OptionsRejected
-from cleanclip.spec.found_attacks import section_of
-from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.null_set import NullSet, dump_null
-from cleanclip.spec.recipe import AuditOptions, parse, to_json
-from cleanclip.spec.scan_cost import NUM_EDITS
-from cleanclip.spec.scan_options import ResidualDetectorOptions, ScanOptions
-from cleanclip.spec.scan_report import ScanReport, load_scan
+from cleanclip.vocabulary.attack_options import CustomPatternOptions, TextTriggerOptions
+from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected
+from cleanclip.vocabulary.found_attacks import section_of
+from cleanclip.vocabulary.image_edits import Edit
+from cleanclip.vocabulary.null_set import NullSet, dump_null
+from cleanclip.vocabulary.recipe import AuditOptions, parse, to_json
+from cleanclip.vocabulary.scan_cost import NUM_EDITS
+from cleanclip.vocabulary.scan_options import ResidualDetectorOptions, ScanOptions
+from cleanclip.vocabulary.scan_report import ScanReport, load_scan
 from sanitizer.__main__ import main
 from sanitizer.checkpoints.model import build_clip, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
@@ -113,11 +113,11 @@ def test_pages_show_edits_and_the_anchor(scanned: ScanReport) -> None:
 
 
 def test_evidence_notices_figures_of_another_anchor(scanned: ScanReport) -> None:
-    told = scanned.statistics
+    reported = scanned.statistics
     for changed_report in (
-        replace(scanned, statistics=replace(told, anchor_sha256="0" * 64)),
+        replace(scanned, statistics=replace(reported, anchor_sha256="0" * 64)),
         replace(scanned, anchor=None),
-        replace(scanned, statistics=replace(told, residual=None)),
+        replace(scanned, statistics=replace(reported, residual=None)),
     ):
         assert list(evidence.check(changed_report))
 

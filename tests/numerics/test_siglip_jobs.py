@@ -10,10 +10,10 @@ import safetensors.torch
 import torch
 
 from cleanclip.evidence.report import check
-from cleanclip.spec.cautions import has_sigmoid_loss
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.cautions import has_sigmoid_loss
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.jobspec import TOKENIZERS_VARIABLE
+from cleanclip.vocabulary.recipe import (
     AuditOptions,
     BadNetOptions,
     CleanCLIPRecipe,
@@ -22,8 +22,8 @@ from cleanclip.spec.recipe import (
     SupervisedRecipe,
     UARRecipe,
 )
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.training.fits import check_fits

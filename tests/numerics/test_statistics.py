@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t, ttest_1samp
 
-from cleanclip.spec.intervals import student_95
+from cleanclip.vocabulary.intervals import student_95
 from sanitizer.audits.statistics import mean_distance, paired_difference, wilson
 from tests.fixtures.made_reports import newcombe
 from tests.numerics import reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cleanclip.spec.recipe import SupervisedRecipe
+from cleanclip.vocabulary.recipe import SupervisedRecipe
 from sanitizer.data.batches import PairBatch
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.supervised import Embeddings, objective

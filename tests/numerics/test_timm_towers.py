@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cleanclip.evidence.report import check
-from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.model_cost import gflop_per_pass
-from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.scan_report import load_scan
-from cleanclip.spec.settled import Setting, SettledArchitecture, warnings
-from cleanclip.spec.timm_towers import PublishedTower, published_towers
+from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.model_cost import gflop_per_pass
+from cleanclip.vocabulary.recipe import DeclaredOptions
+from cleanclip.vocabulary.scan_report import load_scan
+from cleanclip.vocabulary.settled import Setting, SettledArchitecture, warnings
+from cleanclip.vocabulary.timm_towers import PublishedTower, published_towers
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, Architecture
 from sanitizer.checkpoints.inference import infer
 from sanitizer.checkpoints.inspection import inspect_upload
@@ -201,10 +201,10 @@ def test_a_side_that_no_tensor_tells_is_assumed_and_the_others_are_named(
         f"image_size is 256, {why}. Declare it if the model is one of these."
     ]
     side = others[name]
-    declared, told = infer(state, declared=DeclaredOptions(image_size=side), layout="open_clip")
-    assert (declared.image_size, told["image_size"]) == (side, f"{side}: declared")
-    assert told["image_mean"].startswith(f"({OPENAI_MEAN[0]}"), told
-    assert f"as in {name}, " in told["image_mean"]
+    declared, reported = infer(state, declared=DeclaredOptions(image_size=side), layout="open_clip")
+    assert (declared.image_size, reported["image_size"]) == (side, f"{side}: declared")
+    assert reported["image_mean"].startswith(f"({OPENAI_MEAN[0]}"), reported
+    assert f"as in {name}, " in reported["image_mean"]
 
 
 def test_vitamin_xl_384_is_read_at_256_as_its_configuration_says_or_at_384_as_declared(

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, Precision
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Precision
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs

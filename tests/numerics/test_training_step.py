@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cleanclip.spec.recipe import CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe
 from sanitizer.augment.images import draw_operations
 from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.checkpoints import text_tower

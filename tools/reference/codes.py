@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from app.edge.error_codes import ERROR_CODES
-from cleanclip.spec.skip_reasons import MEANINGS
+from cleanclip.vocabulary.skip_reasons import MEANINGS
 from sanitizer.checkpoints import naming
 from sanitizer.data import skipping
 from tools.reference.markdown import Kept, Maker, code, table
@@ -29,7 +29,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "reports": frozenset({"ReportRejected", "_rejected"}),
 }
 """Section → what is called to refuse."""
-PACKAGES = ("cleanclip/kinds", "cleanclip/spec", "sanitizer", "worker")
+PACKAGES = ("cleanclip/kinds", "cleanclip/vocabulary", "sanitizer", "worker")
 _AGAIN = (
     "The job is retried automatically, from the beginning. If it fails for good, the end of its log says "
     "where it stopped."
@@ -259,7 +259,7 @@ def of_the_api(kept: Kept) -> str:
 
 def _section(name: str) -> Maker:
     def make(_: Kept) -> str:
-        rows = [(code(one), *told) for one, told in of_the_library()[name].items()]
+        rows = [(code(one), *reported) for one, reported in of_the_library()[name].items()]
         return table(("code", "what is wrong", "what to do"), rows)
 
     return make

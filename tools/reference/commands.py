@@ -65,14 +65,14 @@ def _typed(parameter: Any) -> Option:
 def of_parser(parser: argparse.ArgumentParser) -> Iterator[Command]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            told = {choice.dest: choice.help for choice in action._choices_actions}
+            reported = {choice.dest: choice.help for choice in action._choices_actions}
             for word, command in action.choices.items():
                 options = tuple(
                     _argued(one, command)
                     for one in command._actions
                     if not _EVERYWHERE & set(one.option_strings)
                 )
-                yield Command(name=f"{parser.prog} {word}", text=told[word] or "", options=options)
+                yield Command(name=f"{parser.prog} {word}", text=reported[word] or "", options=options)
 
 
 def _argued(action: argparse.Action, command: argparse.ArgumentParser) -> Option:

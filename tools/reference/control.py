@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cleanclip.spec.control import CONTROL_LIMIT, JUDGED
-from cleanclip.spec.intervals import wilson
-from cleanclip.spec.scan_options import PatternFamily
+from cleanclip.vocabulary.control import CONTROL_LIMIT, JUDGED
+from cleanclip.vocabulary.intervals import wilson
+from cleanclip.vocabulary.scan_options import PatternFamily
 from lab.zoo.tables import clopper_pearson
 from tools.reference.markdown import Maker, table
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cleanclip.spec import schemas
+from cleanclip.vocabulary import schemas
 from tools.reference.markdown import Kept, Maker, code, paragraphs, table
 
 _BOUNDS = {
@@ -76,11 +76,11 @@ def _options(name: str) -> Maker:
             rows = [
                 (
                     code(field),
-                    shape(told),
-                    _default(told, is_needed=field in one.get("required", ())),
-                    told.get("description") or kept(f"{title}/{field}"),
+                    shape(reported),
+                    _default(reported, is_needed=field in one.get("required", ())),
+                    reported.get("description") or kept(f"{title}/{field}"),
                 )
-                for field, told in one["properties"].items()
+                for field, reported in one["properties"].items()
             ]
             parts.append(table(("option", "value", "default", "meaning"), rows))
         return "\n".join(parts)
@@ -100,8 +100,8 @@ def _report(kept: Kept) -> str:
         if one.get("description"):
             parts.append(paragraphs(one["description"]) + "\n")
         rows = [
-            (code(field), shape(told), *([kept(f"{title}/{field}")] if is_whole else []))
-            for field, told in one["properties"].items()
+            (code(field), shape(reported), *([kept(f"{title}/{field}")] if is_whole else []))
+            for field, reported in one["properties"].items()
         ]
         parts.append(table(("field", "value", *(["meaning"] if is_whole else [])), rows))
     return "\n".join(parts)

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.measures import Difference, Estimate
-from cleanclip.spec.recipe import UARRecipe
+from cleanclip.vocabulary.measures import Difference, Estimate
+from cleanclip.vocabulary.recipe import UARRecipe
 from lab.repair.plan import FROZEN, RECIPES, Part, models
 from tools.reference.markdown import Maker, table
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.measures import Difference, Estimate
+from cleanclip.vocabulary.measures import Difference, Estimate
 from tools.reference.markdown import Maker, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar" / "siglip.jsonl"

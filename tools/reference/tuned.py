@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from cleanclip.spec.conformal import Row, judge, rows
-from cleanclip.spec.scan_options import Detector, ScanOptions
-from cleanclip.spec.scan_statistics import ScanStatistics
+from cleanclip.vocabulary.conformal import Row, judge, rows
+from cleanclip.vocabulary.scan_options import Detector, ScanOptions
+from cleanclip.vocabulary.scan_statistics import ScanStatistics
 from lab.zoo.judging import DEFAULT_DETECTORS, SCAN, WORKS, judge_all
 from lab.zoo.plan import BEDS
 from lab.zoo.rows import ScanRow, read_models, read_scans

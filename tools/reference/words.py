@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cleanclip.spec.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL
-from cleanclip.spec.verdicts import MEANINGS, WORST_FIRST
+from cleanclip.vocabulary.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL
+from cleanclip.vocabulary.verdicts import MEANINGS, WORST_FIRST
 from tools.reference.markdown import Kept, Maker, code, table
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from cleanclip.spec.progress import ProgressEvent
+from cleanclip.vocabulary.progress import ProgressEvent
 from worker.confinement import session
 from worker.confinement.child_output import CappedLog, EventReader, Excess, pump
 from worker.confinement.session import Usage

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.strict_json import parse_bounded, refuse_unbounded
+from cleanclip.vocabulary.strict_json import parse_bounded, refuse_unbounded
 
 MAX_RESULT_BYTES = 512 * 1024
 """Of a job's result, which every list carries: figures of 32 attacks, before and after, have 200 kB."""
@@ -39,7 +39,7 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
 
 
 def read_json(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a JSON file, bounded as `cleanclip.spec.strict_json` says. Raises OSError, ValueError."""
+    """The bytes of a JSON file, bounded as `vocabulary.strict_json` says. Raises OSError, ValueError."""
     raw = read_regular(path, max_bytes)
     parse_bounded(raw)
     return raw

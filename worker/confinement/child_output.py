@@ -1,6 +1,6 @@
 """Reading what a child says without being harmed by it: events from stdout, a capped log from stderr.
 
-stdout is JSON lines (`cleanclip.spec.progress`), each a bounded, typed event. How many of each kind, how much
+stdout is JSON lines (`vocabulary.progress`), each a bounded, typed event. How many of each kind, how much
 nonsense, and how many bytes a stream may bring is limited; what is over is an `Excess`, and ends the job.
 """
 
@@ -17,7 +17,7 @@ from typing import IO, Annotated, Protocol
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from cleanclip.spec.progress import ProgressEvent, SentEvent
+from cleanclip.vocabulary.progress import ProgressEvent, SentEvent
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_BAD_LINES = 20

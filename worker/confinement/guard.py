@@ -95,8 +95,8 @@ def _checked(result: int, what: str) -> None:
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    told = (kind.encode() if kind else None, ctypes.c_ulong(flags), data.encode() if data else None)
-    result = _libc.mount(source.encode(), target.encode(), *told)
+    rest = (kind.encode() if kind else None, ctypes.c_ulong(flags), data.encode() if data else None)
+    result = _libc.mount(source.encode(), target.encode(), *rest)
     _checked(result, f"mount {target}")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
@@ -36,7 +36,7 @@ from worker.failures import (
     AttemptFailed,
     disk_full,
     is_of_the_operator,
-    not_believed,
+    outputs_rejected,
     outputs_unusable,
     sandbox_failed,
     worker_out_of_memory,
@@ -110,7 +110,7 @@ def interpret(
         except OSError as error:
             if is_of_the_operator(error):
                 raise
-            raise not_believed("its outputs cannot be read") from error
+            raise outputs_rejected("its outputs cannot be read") from error
     if seen.status == EXIT_REFUSED:
         raise refused(_outcome(folder, "refused").failure)
     if seen.container_ran_out:
@@ -159,18 +159,18 @@ def _outputs(folder: Path, wanted: Wanted, max_bytes: int) -> tuple[Path, ...]:
     place = folder / OUTPUTS_PATH
     named = _outcome(folder, "succeeded").outputs
     if not place.is_dir() or place.is_symlink():
-        raise not_believed("it left no folder of outputs")
+        raise outputs_rejected("it left no folder of outputs")
     if sorted(named) != sorted(wanted) or {*os.listdir(place)} != {*wanted}:
-        raise not_believed(f"it left other files than {', '.join(wanted)}")
+        raise outputs_rejected(f"it left other files than {', '.join(wanted)}")
     paths = tuple(place / name for name in wanted)
     for path in paths:
         if not _is_plain_file(path):
-            raise not_believed(f"its {path.name} is not a plain file, or one with holes")
+            raise outputs_rejected(f"its {path.name} is not a plain file, or one with holes")
         most = wanted[path.name]
         if most is not None and path.lstat().st_size > most:
-            raise not_believed(f"its {path.name} has more than {most} bytes")
+            raise outputs_rejected(f"its {path.name} has more than {most} bytes")
     if sum(path.lstat().st_size for path in paths) > max_bytes:
-        raise not_believed("its outputs are larger than those of such a job can be")
+        raise outputs_rejected("its outputs are larger than those of such a job can be")
     return paths
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 
 from app.domain.states import PUBLIC_KINDS, JobKind
 from app.logs import get_logger
-from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE, MaxRanks
+from cleanclip.vocabulary.jobspec import TOKENIZERS_VARIABLE, MaxRanks
 from worker import cgroup
 from worker.confinement import file_access, syscall_filter
 

@@ -90,19 +90,19 @@ def _members(session: int) -> Iterator[Member]:
         if name.isdecimal():
             with contextlib.suppress(OSError, IndexError, ValueError):
                 text = Path(f"/proc/{name}/stat").read_text(encoding="utf-8", errors="replace")
-                told = text.rpartition(")")[2].split()  # from the third field of proc_pid_stat(5)
-                if int(told[3]) == session:
+                reported = text.rpartition(")")[2].split()  # from the third field of proc_pid_stat(5)
+                if int(reported[3]) == session:
                     yield Member(
                         pid=int(name),
-                        is_alive=told[0] not in "ZX",
-                        num_threads=int(told[17]),
-                        cpu_s=sum(map(int, told[11:15])) / _TICKS_PER_S,
+                        is_alive=reported[0] not in "ZX",
+                        num_threads=int(reported[17]),
+                        cpu_s=sum(map(int, reported[11:15])) / _TICKS_PER_S,
                     )
 
 
 def _process_bytes(member: Member) -> int:
-    told = _sizes(member.pid, "status")
-    return member.num_threads * _THREAD_BYTES + sum(told.get(name, 0) for name in _COUNTED)
+    reported = _sizes(member.pid, "status")
+    return member.num_threads * _THREAD_BYTES + sum(reported.get(name, 0) for name in _COUNTED)
 
 
 def _own_and_shared_bytes(member: Member) -> int:
@@ -110,8 +110,8 @@ def _own_and_shared_bytes(member: Member) -> int:
     exact = _sizes(member.pid, "smaps_rollup")
     if "Pss" not in exact:
         return _process_bytes(member)
-    told = _sizes(member.pid, "status")
-    return _process_bytes(member) - told.get("VmRSS", 0) + exact["Pss"]
+    reported = _sizes(member.pid, "status")
+    return _process_bytes(member) - reported.get("VmRSS", 0) + exact["Pss"]
 
 
 def _sizes(pid: int, file: str) -> dict[str, int]:
@@ -194,7 +194,7 @@ def _private_shared_memory_bytes(pid: int) -> int:
         place = f"/proc/{pid}/root/dev/shm"
         if os.stat(place).st_dev == os.stat("/dev/shm").st_dev:  # noqa: S108
             return 0
-        told = os.statvfs(place)
+        reported = os.statvfs(place)
     except OSError:
         return 0
-    return (told.f_blocks - told.f_bfree) * told.f_frsize
+    return (reported.f_blocks - reported.f_bfree) * reported.f_frsize

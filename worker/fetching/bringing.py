@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from app.domain.sources import WEIGHTS, HubSource, parse_source
 from app.domain.states import JobKind
 from app.settings import SourceSettings
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import HEAD_BYTES, container_of_head
-from cleanclip.spec.progress import ignore
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.first_bytes import HEAD_BYTES, container_of_head
+from cleanclip.vocabulary.progress import ignore
 from worker.confinement import sandbox
 from worker.confinement.child import Child
 from worker.confinement.child_json import read_regular
@@ -165,7 +165,7 @@ class Fetcher:
             raise not_fetched(
                 "source_too_large", f"It has {pinned.size_bytes} bytes; {max_bytes} are allowed."
             )
-        folder, told = self._run(source, pinned, max_bytes=max_bytes)
+        folder, reported = self._run(source, pinned, max_bytes=max_bytes)
         path = folder / FETCHED_NAME
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
@@ -175,7 +175,7 @@ class Fetcher:
         sha256 = interruptible(partial(file_sha256, path), self.control.check)
         # What was pinned before stays: the process may add what was not known.
         known = {name: value for name, value in asdict(pinned).items() if value is not None}
-        expected = replace(told, **known)
+        expected = replace(reported, **known)
         is_same = expected.size_bytes in {None, status.st_size} and expected.sha256 in {None, sha256}
         if is_same and expected.git_sha1 is not None:
             of_git = interruptible(partial(_git_sha1, path, status.st_size), self.control.check)

@@ -81,7 +81,7 @@ def check_headers(got: Got, pinned: Pinned) -> Pinned:
     said = got.headers[0]
     linked = _SHA256.fullmatch(said.get("x-linked-etag", ""))
     pairs = [(said.get("x-repo-commit"), pinned.commit), (linked and linked[1], pinned.sha256)]
-    if any(told is not None and known is not None and told != known for told, known in pairs):
+    if any(reported is not None and known is not None and reported != known for reported, known in pairs):
         raise Refused("source_changed", "The hub now names another commit or digest.")
     if linked is None or pinned.sha256 is not None or pinned.git_sha1 is not None:
         return pinned

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from app.db.repositories.attempt_values import CheckpointAccepted, DatasetReady
 from app.domain.dataset_references import SAMPLES_NAME, SIDE_FILES
 from cleanclip.evidence.statement import dataset_sha256
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
     DATASET_NAME,
@@ -30,10 +30,10 @@ from cleanclip.spec.jobspec import (
     InspectSpec,
     ValidateSpec,
 )
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.rejection import excerpt
-from worker.failures import not_believed
+from worker.failures import outputs_rejected
 from worker.publishing.checking import config_bytes, read_json
 from worker.publishing.converting import convert_again
 from worker.publishing.ending import Ending, Publication
@@ -52,12 +52,12 @@ def check_inspection(raw: bytes, upload: Mapping[str, Any], weights: Path, weigh
     inspection = read_json(INSPECTION_NAME, raw, INSPECTION_ADAPTER.validate_json)
     ours = (upload["sha256"], upload["size_bytes"], weights_sha256)
     if (inspection.upload_sha256, inspection.size_bytes, inspection.weights_sha256) != ours:
-        raise not_believed("its inspection speaks of other bytes than it was given and left")
+        raise outputs_rejected("its inspection speaks of other bytes than it was given and left")
     tensors = check_weights(weights, inspection.architecture)
     architecture = read_architecture(inspection.architecture)
-    told = (inspection.architecture_name, inspection.num_parameters, inspection.dtype)
-    if told != (architecture.name, num_parameters(tensors), dtype_summary(tensors)):
-        raise not_believed("its inspection does not describe the weights that it left")
+    reported = (inspection.architecture_name, inspection.num_parameters, inspection.dtype)
+    if reported != (architecture.name, num_parameters(tensors), dtype_summary(tensors)):
+        raise outputs_rejected("its inspection does not describe the weights that it left")
     return inspection
 
 
@@ -71,11 +71,11 @@ def check_config(
     back under them reads its own file again and compares (`sanitizer.pipeline.cleaned.give_back`).
     """
     config = read_json(CONFIG_NAME, raw, json.loads)
-    told = INSPECTION_ADAPTER.dump_python(inspection, mode="json")
+    reported = INSPECTION_ADAPTER.dump_python(inspection, mode="json")
     section = config.get("checkpoint") if isinstance(config, dict) else None
     if not isinstance(section, dict) or section.keys() != _ALSO_IN_CONFIG.union(_LIKE_INSPECTION):
-        raise not_believed(f"its {CONFIG_NAME} does not have the parts that it should")
-    expected = {name: told[name] for name in _LIKE_INSPECTION} | {
+        raise outputs_rejected(f"its {CONFIG_NAME} does not have the parts that it should")
+    expected = {name: reported[name] for name in _LIKE_INSPECTION} | {
         "filename": excerpt(spec.filename, 200),
         "upload_size_bytes": inspection.size_bytes,
         "declared": to_json(spec.declared),
@@ -83,14 +83,14 @@ def check_config(
         "weights_dtype": inspection.dtype,
     }
     if {name: section[name] for name in expected} != expected:
-        raise not_believed(f"its {CONFIG_NAME} does not say what its inspection says")
+        raise outputs_rejected(f"its {CONFIG_NAME} does not say what its inspection says")
     open_options = {name for name, value in to_json(spec.declared).items() if value is None}
     configured = section["configured"]
     if not isinstance(configured, list) or not all(one in open_options for one in map(str, configured)):
-        raise not_believed(f"its {CONFIG_NAME} names settings that no configuration decides")
+        raise outputs_rejected(f"its {CONFIG_NAME} names settings that no configuration decides")
     _check_upload(section["upload"], inspection)
     if config != {**inspection.architecture, "checkpoint": section}:
-        raise not_believed(f"its {CONFIG_NAME} is of another architecture than its inspection")
+        raise outputs_rejected(f"its {CONFIG_NAME} is of another architecture than its inspection")
     return config_bytes(config)
 
 
@@ -98,9 +98,9 @@ def _check_upload(claimed: Any, inspection: Inspection) -> None:
     try:
         upload = Upload.from_json(claimed)
     except ValueError as error:
-        raise not_believed(f"its {CONFIG_NAME} does not say how the upload was packed") from error
+        raise outputs_rejected(f"its {CONFIG_NAME} does not say how the upload was packed") from error
     if upload.layout != inspection.layout:
-        raise not_believed(f"its {CONFIG_NAME} has another layout than its inspection")
+        raise outputs_rejected(f"its {CONFIG_NAME} has another layout than its inspection")
 
 
 def check_dataset(raw: bytes, spec: ValidateSpec, files: Mapping[str, str]) -> DatasetSummary:
@@ -108,9 +108,9 @@ def check_dataset(raw: bytes, spec: ValidateSpec, files: Mapping[str, str]) -> D
     summary = read_json(DATASET_NAME, raw, DATASET_ADAPTER.validate_json)
     num_shards = len(files.keys() - SIDE_FILES)
     if (summary.kind, summary.num_shards) != (spec.data_kind, num_shards):
-        raise not_believed(f"its {DATASET_NAME} is of another kind of data, or of other shards")
+        raise outputs_rejected(f"its {DATASET_NAME} is of another kind of data, or of other shards")
     if summary.sha256 != dataset_sha256(spec.data_kind, files):
-        raise not_believed(f"its {DATASET_NAME} has another digest than the files that it was given")
+        raise outputs_rejected(f"its {DATASET_NAME} has another digest than the files that it was given")
     _check_counts(summary, spec.max_skipped_share)
     return summary
 
@@ -120,17 +120,17 @@ def _check_counts(summary: DatasetSummary, max_skipped_share: float) -> None:
     counts = (summary.num_samples, summary.num_skipped, *summary.skipped_reasons.values())
     is_counted = min(counts) >= 0 and sum(summary.skipped_reasons.values()) == summary.num_skipped
     if not is_counted or summary.num_skipped > max_skipped_share * num_all:
-        raise not_believed(f"its {DATASET_NAME} skips more samples than it may, or counts them wrong")
+        raise outputs_rejected(f"its {DATASET_NAME} skips more samples than it may, or counts them wrong")
     per_class = summary.images_per_class
     if (summary.kind == "labelled") != (per_class is not None and summary.class_names is not None):
-        raise not_believed(
+        raise outputs_rejected(
             f"its {DATASET_NAME} has classes but should have none, or has none but should have some"
         )
     if per_class is None or summary.class_names is None:
         return
     is_sound = len(per_class) == len(summary.class_names) and min(per_class, default=0) >= 0
     if not is_sound or sum(per_class) != summary.num_samples:
-        raise not_believed(f"its {DATASET_NAME} does not count each image in one class")
+        raise outputs_rejected(f"its {DATASET_NAME} does not count each image in one class")
 
 
 def end_inspection(work: Publication) -> Ending:
@@ -174,7 +174,7 @@ def end_validation(work: Publication) -> Ending:
     try:
         samples = draw_samples(packing.path(DRAWN_NAME).read_bytes())
     except (ValueError, ValidationError) as error:
-        raise not_believed(f"its {DRAWN_NAME} holds no samples that can be shown") from error
+        raise outputs_rejected(f"its {DRAWN_NAME} holds no samples that can be shown") from error
     packing.drop(DRAWN_NAME)
     packing.add(SAMPLES_NAME, samples)
     summed_up = DATASET_ADAPTER.dump_python(summary, mode="json")

@@ -20,22 +20,22 @@ from pydantic import ValidationError
 from cleanclip.evidence.findings import Finding
 from cleanclip.evidence.reading import Malformed, parse_json
 from cleanclip.evidence.report import check_audit
-from cleanclip.spec.attack_options import names_of
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.control import ControlFigures
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.examples import HOW_CHOSEN
-from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, JudgedSpec
-from cleanclip.spec.recipe import AuditOptions, Recipe, to_json
-from cleanclip.spec.recommended import Model, RecipeSource
-from cleanclip.spec.report import Report, load_json
-from cleanclip.spec.report_inputs import CheckpointInput, Environment
-from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.settled import MIN_IMAGES, SettledArchitecture
-from cleanclip.spec.strict_json import refuse_unbounded
-from cleanclip.spec.verdicts import Verdict
+from cleanclip.vocabulary.attack_options import names_of
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.control import ControlFigures
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.examples import HOW_CHOSEN
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, JudgedSpec
+from cleanclip.vocabulary.recipe import AuditOptions, Recipe, to_json
+from cleanclip.vocabulary.recommended import Model, RecipeSource
+from cleanclip.vocabulary.report import Report, load_json
+from cleanclip.vocabulary.report_inputs import CheckpointInput, Environment
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.settled import MIN_IMAGES, SettledArchitecture
+from cleanclip.vocabulary.strict_json import refuse_unbounded
+from cleanclip.vocabulary.verdicts import Verdict
 from sanitizer.software import device, machine, software
-from worker.failures import not_believed
+from worker.failures import outputs_rejected
 from worker.publishing.settings_claimed import check_settings
 from worker.publishing.verdicts import judged_alone
 from worker.staging.known import Known
@@ -75,33 +75,33 @@ def check_report(
     )
 
 
-def our_environment(told: Environment, *, uses_cuda: bool) -> Environment:
+def our_environment(reported: Environment, *, uses_cuda: bool) -> Environment:
     """With the machine and the versions of this installation, which is the child's. Raises AttemptFailed."""
-    if not 1 <= told.num_threads <= (os.cpu_count() or 1) or not 1 <= told.num_processes <= MAX_RANKS:
-        raise not_believed("it used more threads or processes than there are")
-    return replace(told, **software(), machine=machine(), device=device(uses_cuda=uses_cuda))
+    if not 1 <= reported.num_threads <= (os.cpu_count() or 1) or not 1 <= reported.num_processes <= MAX_RANKS:
+        raise outputs_rejected("it used more threads or processes than there are")
+    return replace(reported, **software(), machine=machine(), device=device(uses_cuda=uses_cuda))
 
 
 def check_first_audit(
-    figures: AuditFigures, told: SettledArchitecture, spec: JudgedSpec, known: Known
+    figures: AuditFigures, reported: SettledArchitecture, spec: JudgedSpec, known: Known
 ) -> Verdict:
     """Our verdict on an audit that is shown before there is a report. Raises AttemptFailed.
 
     Held against all that a report's is held against: order, input, the classes' names, and itself.
     """
-    checkpoint = check_input(known, told, seed=spec.seed)
+    checkpoint = check_input(known, reported, seed=spec.seed)
     weights = ("weights_sha256", figures.weights_sha256, checkpoint.weights_sha256)
     check_pairs((weights, ("seed", figures.seed, spec.seed), *_of_audit(figures, spec)), "first audit")
     _check_names(_names_of_audit(figures), spec.audit, known.class_names)
     try:
         verdict = judged_alone(figures, spec, spec.scan_section)
     except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
-        raise not_believed("no verdict follows from the figures of its first audit") from error
+        raise outputs_rejected("no verdict follows from the figures of its first audit") from error
     findings = check_audit(
         figures,
         seed=spec.seed,
         checkpoint=checkpoint,
-        architecture=told,
+        architecture=reported,
         audit=spec.audit,
         policy=spec.policy,
         policy_source=spec.policy_source,
@@ -113,15 +113,17 @@ def check_first_audit(
 
 def check_pairs(pairs: Iterable[tuple[str, object, object]], what: str = REPORT_NAME) -> None:
     """Triples: a place, what the child says there, what we know of it. Raises AttemptFailed."""
-    for where, told, ours in pairs:
-        if told != ours:
-            raise not_believed(f"its {what} says something else of {where} than order or input")
+    for where, reported, ours in pairs:
+        if reported != ours:
+            raise outputs_rejected(f"its {what} says something else of {where} than order or input")
 
 
 def check_findings(findings: Iterable[Finding], what: str = REPORT_NAME) -> None:
     """Raises AttemptFailed where `cleanclip verify` would find something wrong."""
     if places := sorted({finding.where or finding.file for finding in findings}):
-        raise not_believed(f"the figures of its {what} do not fit each other (at {', '.join(places[:3])})")
+        raise outputs_rejected(
+            f"the figures of its {what} do not fit each other (at {', '.join(places[:3])})"
+        )
 
 
 def input_pairs(report: AnyReport, known: Known) -> Iterator[tuple[str, object, object]]:
@@ -134,10 +136,10 @@ def input_pairs(report: AnyReport, known: Known) -> Iterator[tuple[str, object, 
         yield f"data.{one.kind}.num_skipped", most is not None and one.num_skipped > most, False
 
 
-def check_input(known: Known, told: SettledArchitecture, *, seed: int) -> CheckpointInput:
+def check_input(known: Known, reported: SettledArchitecture, *, seed: int) -> CheckpointInput:
     """What came in, under the settings that a child says were measured. Raises AttemptFailed."""
     architecture = check_settings(
-        told,
+        reported,
         read_architecture(known.checkpoint.architecture),
         known.config["checkpoint"],
         seed=seed,
@@ -207,7 +209,7 @@ def _check_verdict(report: Report) -> None:
     """Outcomes and sentences must follow from the figures: pages, lists and statements quote them."""
     lost = report.ca_lost
     if lost is not None and not (lost.n == report.before.ca.n > 0 and 0 <= lost.lost <= lost.n):
-        raise not_believed(f"the counts of ca_lost in its {REPORT_NAME} are not those of its figures")
+        raise outputs_rejected(f"the counts of ca_lost in its {REPORT_NAME} are not those of its figures")
 
 
 def _check_names(names: Iterable[str], audit: AuditOptions, class_names: tuple[str, ...] | None) -> None:
@@ -216,7 +218,7 @@ def _check_names(names: Iterable[str], audit: AuditOptions, class_names: tuple[s
         return
     allowed = {*class_names, audit.target, *(one.target for one in audit.attacks)}
     if not allowed.issuperset(names):
-        raise not_believed("its figures name a class that the dataset does not have")
+        raise outputs_rejected("its figures name a class that the dataset does not have")
 
 
 def _class_names(report: Report) -> Iterator[str]:
@@ -257,7 +259,7 @@ def check_cleaned_config(
     }
     ours = config_bytes({**report.checkpoint.architecture, "checkpoint": section})
     if read_json(CONFIG_NAME, raw, json.loads) != json.loads(ours):
-        raise not_believed(f"its {CONFIG_NAME} is not that of the checkpoint, cleaned as it was ordered")
+        raise outputs_rejected(f"its {CONFIG_NAME} is not that of the checkpoint, cleaned as it was ordered")
     return ours
 
 
@@ -272,4 +274,4 @@ def read_json(name: str, raw: bytes, parse: Callable[[bytes], T]) -> T:
         refuse_unbounded(parse_json(raw))
         return parse(raw)
     except (Malformed, ValidationError, ValueError) as error:
-        raise not_believed(f"its {name} cannot be read") from error
+        raise outputs_rejected(f"its {name} cannot be read") from error

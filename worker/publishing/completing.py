@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.inspection_phrases import LEFT_OUT
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.inspection_phrases import LEFT_OUT
+from cleanclip.vocabulary.jobspec import (
     AS_UPLOADED,
     CHECKPOINT_PATH,
     CONFIG_NAME,
@@ -24,10 +24,10 @@ from cleanclip.spec.jobspec import (
     JudgedSpec,
     PagesSpec,
 )
-from cleanclip.spec.recipe import Recipe, to_json
-from cleanclip.spec.report import Report, curve_json, dump_json
+from cleanclip.vocabulary.recipe import Recipe, to_json
+from cleanclip.vocabulary.report import Report, curve_json, dump_json
 from worker.confinement.outcome import Wanted
-from worker.failures import AttemptFailed, not_believed
+from worker.failures import AttemptFailed, outputs_rejected
 from worker.publishing.checking import check_cleaned_config, check_report
 from worker.publishing.ending import Ending, Publication, Stated, row_of
 from worker.publishing.fresh_child import Fresh
@@ -39,7 +39,7 @@ from worker.staging.known import Known
 from worker.staging.weights import check_weights
 
 _MAX_PAGE_BYTES = 32 * 2**20
-_REFUSALS = frozenset({"outputs_not_believed", "report_malformed", "report_inconsistent", "report_too_large"})
+_REFUSALS = frozenset({"outputs_rejected", "report_malformed", "report_inconsistent", "report_too_large"})
 """Of a fresh child: it says that what it was given is not what it should be, or left what it should not."""
 _PAGES: Wanted = {REPORT_HTML_NAME: _MAX_PAGE_BYTES, REPORT_MARKDOWN_NAME: _MAX_PAGE_BYTES}
 
@@ -100,7 +100,7 @@ def judgement(report: Report) -> dict[str, Any]:
 def _check_cleaned(packing: Packing, recipe: Recipe, known: Known, report: Report) -> None:
     """Weights with the very tensors that came in; beside them two files that follow from what we know."""
     if check_weights(packing.path(WEIGHTS_NAME), known.checkpoint.architecture) != known.tensors:
-        raise not_believed(f"its {WEIGHTS_NAME} has other types of numbers than the checkpoint")
+        raise outputs_rejected(f"its {WEIGHTS_NAME} has other types of numbers than the checkpoint")
     raw = packing.path(CONFIG_NAME).read_bytes()
     packing.add(CONFIG_NAME, check_cleaned_config(raw, recipe, known, report, packing.sha256[WEIGHTS_NAME]))
     if report.training is not None:
@@ -139,7 +139,9 @@ def draw_pages(work: Publication) -> None:
         left = work.fresh.run(PagesSpec(), {REPORT_PATH: packing.path(REPORT_NAME)}, _PAGES)
     except AttemptFailed as failure:
         if failure.code in _REFUSALS:
-            raise not_believed(f"its {REPORT_NAME} cannot be shown honestly ({failure.code})") from failure
+            raise outputs_rejected(
+                f"its {REPORT_NAME} cannot be shown honestly ({failure.code})"
+            ) from failure
         work.tracker.note(
             "warning",
             f"The report's pages could not be drawn ({failure.code}) and are left out; "
@@ -156,4 +158,4 @@ def _check_page(path: Path) -> None:
     head = REPORT_HTML_HEAD.encode()
     with path.open("rb") as file:
         if file.read(len(head)) != head:
-            raise not_believed("its page does not begin as every page of a report does")
+            raise outputs_rejected("its page does not begin as every page of a report does")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.states import JobKind
-from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME, InspectSpec
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, WEIGHTS_NAME, InspectSpec
 from worker.confinement.outcome import wanted_outputs
-from worker.failures import AttemptFailed, not_believed
+from worker.failures import AttemptFailed, outputs_rejected
 from worker.publishing.checking import read_json
 from worker.publishing.fresh_child import Fresh, take_input
 from worker.staging.stage import Staged
@@ -40,7 +40,7 @@ def convert_again(
     """Hold canonical weights and their config.json, which were checked, against a second conversion.
 
     `inputs`: the folder of the inspection's child, which is dead and whose upload is taken from it. Raises
-    AttemptFailed 'outputs_not_believed'; Stopped, OSError.
+    AttemptFailed 'outputs_rejected'; Stopped, OSError.
     """
     order = replace(spec, scanner_time_limit_s=0.0)
     for one in staged.received:
@@ -50,13 +50,13 @@ def convert_again(
     except AttemptFailed as failure:
         if failure.retry_in_s is not None:
             raise
-        raise not_believed(f"a second conversion of the upload ended with {failure.code}") from failure
+        raise outputs_rejected(f"a second conversion of the upload ended with {failure.code}") from failure
     files = {path.name: path for path in left.files}
     if interruptible(partial(file_sha256, files[WEIGHTS_NAME]), check) != weights_sha256:
-        raise not_believed("a second conversion of the upload gives other weights")
+        raise outputs_rejected("a second conversion of the upload gives other weights")
     first, second = json.loads(config), read_json(CONFIG_NAME, files[CONFIG_NAME].read_bytes(), json.loads)
     if not _is_same(first, second):
-        raise not_believed("a second conversion of the upload describes it otherwise")
+        raise outputs_rejected("a second conversion of the upload describes it otherwise")
 
 
 def _is_same(first: Mapping[str, Any], second: Any) -> bool:

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, DatasetReady, NewVerdict
 from app.domain.object_keys import checkpoint_attempt_prefix, output_attempt_prefix
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.vocabulary.report_kinds import AnyReport
 from worker.confinement.child_json import fit_for_a_row
-from worker.failures import not_believed
+from worker.failures import outputs_rejected
 from worker.publishing.fresh_child import Fresh
 from worker.publishing.packing import Packing
 from worker.publishing.statement import Recheck
@@ -99,4 +99,4 @@ def row_of(result: dict[str, Any]) -> dict[str, Any]:
     try:
         return fit_for_a_row(result)
     except ValueError as error:
-        raise not_believed(f"the figures of its report are more than a job has: {error}") from error
+        raise outputs_rejected(f"the figures of its report are more than a job has: {error}") from error

@@ -18,11 +18,11 @@ from app.domain.object_keys import in_prefix, scanned_prefix
 from app.domain.states import JobKind
 from app.storage.errors import ObjectNotFound
 from app.storage.port import ObjectStore
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.found_attacks import audit_with, section_of
-from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, SCAN_NAMES
-from cleanclip.spec.recipe import AuditOptions, parse, to_json
-from cleanclip.spec.scan_report import ScanReport
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.found_attacks import audit_with, section_of
+from cleanclip.vocabulary.jobspec import NULL_NAME, REPORT_NAME, SCAN_NAMES
+from cleanclip.vocabulary.recipe import AuditOptions, parse, to_json
+from cleanclip.vocabulary.scan_report import ScanReport
 from worker.failures import AttemptFailed
 from worker.ledger import Ledger
 from worker.publishing.ending import Publication

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from app.domain.states import JobKind
 from app.logs import get_logger
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     SPEC_ADAPTER,
     SPEC_NAME,
     GiveBackSpec,
@@ -31,14 +31,14 @@ from cleanclip.spec.jobspec import (
     VetSpec,
     WithholdSpec,
 )
-from cleanclip.spec.progress import Noted, ProgressEvent, ignore
+from cleanclip.vocabulary.progress import Noted, ProgressEvent, ignore
 from worker import cgroup
 from worker.confinement import sandbox
 from worker.confinement.child import Child
 from worker.confinement.outcome import Wanted, interpret, seen_of
 from worker.confinement.sandbox import ChildLimits, Isolation
 from worker.control import Control
-from worker.failures import not_believed
+from worker.failures import outputs_rejected
 from worker.staging.stage import Received
 from worker.staging.transfer import file_sha256, interruptible
 from worker.supervision import Watch
@@ -177,7 +177,7 @@ class FreshChildren:
 def take_input(inputs: Path, one: Received, place: Path, check: Callable[[], None]) -> None:
     """Move a file from the first child's folder, if it is as it was. Raises AttemptFailed, Stopped."""
     source, target = inputs.resolve() / one.path, place / one.path
-    changed = not_believed("it changed its own inputs")
+    changed = outputs_rejected("it changed its own inputs")
     try:
         status = source.lstat()
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from app.domain.states import JobKind
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.jobspec import CHECKPOINT_PATH, UPLOAD_PATH
+from cleanclip.vocabulary.jobspec import CHECKPOINT_PATH, UPLOAD_PATH
 from worker.staging.stage import Received
 
 REPORT_BYTES = 64 * 2**20

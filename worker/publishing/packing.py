@@ -20,8 +20,8 @@ from typing import Any, Protocol
 from app.db.repositories.attempt_values import ClaimedJob
 from app.logs import get_logger
 from cleanclip.evidence.verification import contents
-from cleanclip.spec.report_kinds import AnyReport
-from worker.failures import not_believed
+from cleanclip.vocabulary.report_kinds import AnyReport
+from worker.failures import outputs_rejected
 from worker.publishing.statement import STATEMENT_NAME, Recheck, statement_json
 from worker.staging.stage import Staged
 from worker.staging.transfer import file_sha256, interruptible
@@ -110,7 +110,7 @@ class Packing:
         if findings:
             where = sorted({one.where or one.file for one in findings})
             _LOG.error("evidence_does_not_hold", where=where[:20])  # what it says may be a customer's words
-            raise not_believed(f"its files and figures do not fit each other (at {', '.join(where[:3])})")
+            raise outputs_rejected(f"its files and figures do not fit each other (at {', '.join(where[:3])})")
         if signer is not None:
             path = interruptible(partial(signer.sign, self._folder, dict(self.sha256)), self._check)
             self.sha256[path.name] = file_sha256(path)

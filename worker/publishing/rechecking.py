@@ -18,9 +18,9 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cleanclip.spec.audit_figures import Measured
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.audit_figures import Measured
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     CLEANED_PATH,
     CONFIG_NAME,
@@ -37,9 +37,9 @@ from cleanclip.spec.jobspec import (
     RecheckSpec,
     exclude_path,
 )
-from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.report import Report
-from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.vocabulary.progress import Advanced, ProgressEvent
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
 from worker.publishing.checking import config_bytes, read_json
 from worker.publishing.ending import Publication

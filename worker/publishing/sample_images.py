@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from app.domain.dataset_references import DatasetSample, DatasetSamples
 from app.domain.shown_texts import shown
-from cleanclip.spec.jobspec import DRAWN_ADAPTER, DrawnSample
+from cleanclip.vocabulary.jobspec import DRAWN_ADAPTER, DrawnSample
 
 JPEG_QUALITY = 75
 _PUBLISHED = TypeAdapter(DatasetSamples)

@@ -15,17 +15,17 @@ from typing import Any
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 from cleanclip.evidence import scans
-from cleanclip.spec.found_triggers import rewritten
-from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
-from cleanclip.spec.null_set import dump_null, names_sha256
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report_inputs import CheckpointInput
-from cleanclip.spec.scan_judging import candidates
-from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanReport, load_scan
-from cleanclip.spec.scan_warnings import repeated_names
-from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.vocabulary.found_triggers import rewritten
+from cleanclip.vocabulary.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
+from cleanclip.vocabulary.null_set import dump_null, names_sha256
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report_inputs import CheckpointInput
+from cleanclip.vocabulary.scan_judging import candidates
+from cleanclip.vocabulary.scan_report import DetectorJudgement, Hypothesis, ScanReport, load_scan
+from cleanclip.vocabulary.scan_warnings import repeated_names
+from cleanclip.vocabulary.settled import SettledArchitecture
 from sanitizer.scans.words import words
-from worker.failures import not_believed
+from worker.failures import outputs_rejected
 from worker.publishing.checking import check_findings, check_input, check_pairs, input_pairs, read_json
 from worker.publishing.shown import shown_control
 from worker.staging.known import Known
@@ -58,12 +58,12 @@ def check_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> ScanRe
 
 
 def _settled(
-    told: SettledArchitecture | None, came_in: CheckpointInput, known: Known, spec: ScanSpec
+    reported: SettledArchitecture | None, came_in: CheckpointInput, known: Known, spec: ScanSpec
 ) -> CheckpointInput:
     """What came in, under the settings that its images fit; of a model at chance as it was read."""
-    if told is None:
+    if reported is None:
         return came_in
-    return check_input(replace(known, checkpoint=came_in), told, seed=spec.seed)
+    return check_input(replace(known, checkpoint=came_in), reported, seed=spec.seed)
 
 
 def _rewritten(found: Hypothesis) -> Hypothesis:
@@ -74,7 +74,7 @@ def _rewritten(found: Hypothesis) -> Hypothesis:
     try:
         return replace(found, trigger=replace(found.trigger, pattern=rewritten(pattern)))
     except ValueError as error:
-        raise not_believed("a pattern of its figures does not fit into a file") from error
+        raise outputs_rejected("a pattern of its figures does not fit into a file") from error
 
 
 def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[str, object, object]]:
@@ -87,9 +87,9 @@ def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[s
     if known.class_names is not None:
         names = scanned_names(spec, known)
         yield "num_classes", report.num_classes, len(names)
-        repeated, told = repeated_names(names), report.conditions
+        repeated, reported = repeated_names(names), report.conditions
         ours = (next(iter(repeated), None), len(repeated))
-        yield "conditions.repeated", (told.repeated, told.num_repeated), ours
+        yield "conditions.repeated", (reported.repeated, reported.num_repeated), ours
         yield "statistics.class_names_sha256", report.statistics.class_names_sha256, names_sha256(names)
 
 
@@ -110,15 +110,15 @@ def _check_names(report: ScanReport, spec: ScanSpec, known: Known) -> None:
     for found in report.hypotheses:
         number = target_of.get((found.detector, found.trigger.family))
         if found.target != (None if number is None else names[number]):
-            raise not_believed("its figures name another class than its statistics")
+            raise outputs_rejected("its figures name another class than its statistics")
     true_classes = (one.true_class for one in report.examples)
     if not (scanned.issuperset(_predicted(report)) and labelled.issuperset(true_classes)):
-        raise not_believed("its figures name a class that the scan does not have")
+        raise outputs_rejected("its figures name a class that the scan does not have")
     led = zip(report.control, report.statistics.collapse, strict=False)
-    if any(told.class_name != names[measured.most_sent[0]] for told, measured in led):
-        raise not_believed("its figures name another class than its statistics")
+    if any(reported.class_name != names[measured.most_sent[0]] for reported, measured in led):
+        raise outputs_rejected("its figures name another class than its statistics")
     if not {*words()}.issuperset(named.word for one in report.hypotheses for named in one.words):
-        raise not_believed("its figures name a word that no vocabulary has")
+        raise outputs_rejected("its figures name a word that no vocabulary has")
 
 
 def _predicted(report: ScanReport) -> Iterator[str]:
@@ -141,9 +141,9 @@ def scan_verdict(report: ScanReport) -> NewVerdict:
 
 
 def _families(report: ScanReport) -> set[str]:
-    told = report.statistics
-    edits = [one.edit for figures in (told.edits, told.residual) if figures for one in figures.edits]
-    return {one.family.name for one in told.collapse} | {one.name for one in edits}
+    reported = report.statistics
+    edits = [one.edit for figures in (reported.edits, reported.residual) if figures for one in figures.edits]
+    return {one.family.name for one in reported.collapse} | {one.name for one in edits}
 
 
 def shown_scan(report: ScanReport) -> dict[str, Any]:
@@ -165,9 +165,9 @@ def _shown_judgement(one: DetectorJudgement) -> dict[str, Any]:
 
 
 def _shown_hypothesis(one: Hypothesis) -> dict[str, Any]:
-    told = to_json(one)
+    reported = to_json(one)
     for name in ("trigger", "classes"):
-        del told[name]
+        del reported[name]
     if one.cell is not None:
-        del told["cell"]["examples"]
-    return told | {"family": one.trigger.family.name, "words": [named.word for named in one.words]}
+        del reported["cell"]["examples"]
+    return reported | {"family": one.trigger.family.name, "words": [named.word for named in one.words]}

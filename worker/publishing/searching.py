@@ -13,10 +13,10 @@ from typing import Any
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.states import JobKind
-from cleanclip.spec.jobspec import REPORT_NAME, ScanSpec, SearchSpec, VetSpec
-from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.scan_report import ScanReport, dump_scan
-from cleanclip.spec.vet_report import dump_vet_report
+from cleanclip.vocabulary.jobspec import REPORT_NAME, ScanSpec, SearchSpec, VetSpec
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
+from cleanclip.vocabulary.vet_report import dump_vet_report
 from worker.confinement.outcome import wanted_outputs
 from worker.failures import not_confirmed
 from worker.publishing import scanning, vetting

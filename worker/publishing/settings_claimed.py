@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cleanclip.spec.jobspec import REPORT_NAME
-from cleanclip.spec.published import Published
-from cleanclip.spec.settled import MIN_IMAGES, Setting, SettledArchitecture
+from cleanclip.vocabulary.jobspec import REPORT_NAME
+from cleanclip.vocabulary.published import Published
+from cleanclip.vocabulary.settled import MIN_IMAGES, Setting, SettledArchitecture
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
@@ -20,7 +20,7 @@ from sanitizer.checkpoints.settings import (
     not_measurable,
     published_of,
 )
-from worker.failures import not_believed
+from worker.failures import outputs_rejected
 
 
 def check_settings(
@@ -39,17 +39,19 @@ def check_settings(
     there.
     """
     if claimed.seed != seed or (0 < claimed.n < MIN_IMAGES) or (claimed.n == 0 and can_measure):
-        raise not_believed(f"its {REPORT_NAME} did not measure the settings as it was ordered")
+        raise outputs_rejected(f"its {REPORT_NAME} did not measure the settings as it was ordered")
     ours = [*_compared(claimed, came_in, origin), *not_measurable(came_in, origin)]
     if len(claimed.settings) != len(ours):
-        raise not_believed(f"its {REPORT_NAME} settles other options than there are")
+        raise outputs_rejected(f"its {REPORT_NAME} settles other options than there are")
     for said, one in zip(claimed.settings, ours, strict=True):
         if said != one:
-            raise not_believed(f"its {REPORT_NAME} says of {one.option} what cannot follow from the input")
+            raise outputs_rejected(
+                f"its {REPORT_NAME} says of {one.option} what cannot follow from the input"
+            )
     try:
         return Settings.read(claimed.values()).applied(came_in)
     except (ArithmeticError, LookupError, ValueError) as error:
-        raise not_believed(f"its {REPORT_NAME} settles on an architecture that cannot be") from error
+        raise outputs_rejected(f"its {REPORT_NAME} settles on an architecture that cannot be") from error
 
 
 def _compared(
@@ -71,12 +73,12 @@ def _as_compared(
 ) -> Setting:
     chosen, runner_up, margin = setting.chosen, setting.runner_up, setting.margin
     if chosen is None or runner_up is None or margin is None:
-        raise not_believed(f"its {REPORT_NAME} has no figures of {unmeasured.option}")
+        raise outputs_rejected(f"its {REPORT_NAME} has no figures of {unmeasured.option}")
     names = [shown(value) for value in values]
     may_be = names if unmeasured.settled == "assumed" else names[:1]
     if chosen.value not in may_be or runner_up.value not in names or runner_up.value == chosen.value:
-        raise not_believed(f"its {REPORT_NAME} gives {unmeasured.option} a value that is known otherwise")
+        raise outputs_rejected(f"its {REPORT_NAME} gives {unmeasured.option} a value that is known otherwise")
     settled = compared(unmeasured, values, prior, chosen=chosen, runner_up=runner_up, margin=margin)
     if settled.settled == "assumed":
-        raise not_believed(f"its {REPORT_NAME} settles {unmeasured.option} though the images do not")
+        raise outputs_rejected(f"its {REPORT_NAME} settles {unmeasured.option} though the images do not")
     return settled

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cleanclip.spec.attack_options import without_image
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.control import Strongest
-from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.attack_options import without_image
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.control import Strongest
+from cleanclip.vocabulary.rebound_figures import ReboundFigures
+from cleanclip.vocabulary.recipe import to_json
 
 _MAX_WARNINGS, _MAX_WARNING_CHARACTERS = 20, 1000
 """In the job's row and so in every list; the report has all."""

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
 from cleanclip.evidence.claims import sections, verdict_of
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     ANCHOR_PATH,
     CHECKPOINT_PATH,
     PATH_OF_ROLE,
@@ -33,9 +33,9 @@ from cleanclip.spec.jobspec import (
     WEIGHTS_NAME,
     exclude_path,
 )
-from cleanclip.spec.recipe import parse, to_json
-from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.vocabulary.recipe import parse, to_json
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.scan_options import ScanOptions
 from worker.staging.stage import Received, Staged
 
 STATEMENT_NAME = "statement.json"

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.judging import judge
-from cleanclip.spec.policy import Policy
-from cleanclip.spec.recipe import AuditOptions, PolicySource
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.verdicts import Verdict
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.judging import judge
+from cleanclip.vocabulary.policy import Policy
+from cleanclip.vocabulary.recipe import AuditOptions, PolicySource
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.scan_section import ScanSection
+from cleanclip.vocabulary.verdicts import Verdict
 
 
 def verdicts_of(report: Report) -> Iterator[NewVerdict]:

@@ -15,10 +15,10 @@ from datetime import datetime
 from typing import Any
 
 from cleanclip.evidence import vettings
-from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.vet_report import VetReport, load_vet_report
-from worker.failures import not_believed
+from cleanclip.vocabulary.jobspec import REPORT_NAME, VetSpec
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
+from worker.failures import outputs_rejected
 from worker.publishing.checking import check_findings, check_pairs, input_pairs, read_json
 from worker.staging.known import Known
 
@@ -30,7 +30,7 @@ def check_vet(raw: bytes, spec: VetSpec, known: Known, at: datetime) -> VetRepor
     check_findings(vettings.check(report))
     classes = known.class_names if spec.data_kind == "labelled" else None
     if classes is not None and not {one.caption for one in report.worst} <= {*classes}:
-        raise not_believed("its samples are of a class that the dataset does not have")
+        raise outputs_rejected("its samples are of a class that the dataset does not have")
     return replace(report, created_at=at, origin=known.origin)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from cleanclip.evidence.statement import dataset_sha256
 from cleanclip.kinds.kind import trained_on_the_test
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     GIVEN_NAME,
     LABELLED_PATH,
     PAIRS_PATH,
@@ -28,7 +28,7 @@ from cleanclip.spec.jobspec import (
     WithholdSpec,
     exclude_path,
 )
-from cleanclip.spec.withholding import num_withheld, seed_of
+from cleanclip.vocabulary.withholding import num_withheld, seed_of
 from worker.failures import AttemptFailed
 from worker.publishing.fresh_child import Fresh, take_input
 from worker.staging.stage import Received, Staged, WithheldImages, ordered_as

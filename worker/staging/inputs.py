@@ -20,7 +20,7 @@ from app.settings import DatasetSettings
 from app.storage.port import ObjectStore, checked_key
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.kind import SUSPECT
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     BESIDE_PATH,
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
@@ -32,8 +32,8 @@ from cleanclip.spec.jobspec import (
     WEIGHTS_NAME,
     exclude_path,
 )
-from cleanclip.spec.report_inputs import FetchedSource
-from cleanclip.spec.vet_report import EXCLUDED_NAME
+from cleanclip.vocabulary.report_inputs import FetchedSource
+from cleanclip.vocabulary.vet_report import EXCLUDED_NAME
 from worker.failures import AttemptFailed, input_missing
 
 _OF_SOURCE = tuple(FetchedSource.__dataclass_fields__)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.exclusions import ExcludedSamples
-from cleanclip.spec.null_set import Chosen, NullSet
-from cleanclip.spec.report_inputs import CheckpointInput, Origin
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.exclusions import ExcludedSamples
+from cleanclip.vocabulary.null_set import Chosen, NullSet
+from cleanclip.vocabulary.report_inputs import CheckpointInput, Origin
 from worker.staging.weights import Tensors
 
 

@@ -21,9 +21,9 @@ from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.kind import MAX_CONFIG_BYTES
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.exclusions import ExcludedSamples
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.exclusions import ExcludedSamples
+from cleanclip.vocabulary.jobspec import (
     ANCHOR_PATH,
     CHECKPOINT_PATH,
     CONFIG_NAME,
@@ -37,9 +37,9 @@ from cleanclip.spec.jobspec import (
     JobSpec,
     MaxRanks,
 )
-from cleanclip.spec.null_set import MAX_NULL_BYTES, NullSet, load_null
-from cleanclip.spec.recipe import DeclaredOptions, parse
-from cleanclip.spec.report_inputs import CheckpointInput, FetchedSource, Origin
+from cleanclip.vocabulary.null_set import MAX_NULL_BYTES, NullSet, load_null
+from cleanclip.vocabulary.recipe import DeclaredOptions, parse
+from cleanclip.vocabulary.report_inputs import CheckpointInput, FetchedSource, Origin
 from worker.confinement.child_json import read_regular
 from worker.failures import AttemptFailed, disk_full
 from worker.ledger import patient_with_database

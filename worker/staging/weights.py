@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.safetensors_header import header_bytes, read_header
 from sanitizer.checkpoints.shapes import expected_shapes
-from worker.failures import not_believed
+from worker.failures import outputs_rejected
 
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 """Name → dtype, by the format's own name, and shape."""
@@ -32,25 +32,25 @@ _WORDS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 def check_weights(path: Path, architecture: Mapping[str, Any]) -> Tensors:
     """The tensors of a canonical file of this architecture (open_clip's configuration).
 
-    Raises AttemptFailed 'outputs_not_believed'.
+    Raises AttemptFailed 'outputs_rejected'.
     """
     expected = expected_shapes(read_architecture(architecture))
     tensors = read_tensors(path)
     if {name: shape for name, (_, shape) in tensors.items()} != expected:
-        raise not_believed(f"its {WEIGHTS_NAME} does not have the tensors of the model's architecture")
+        raise outputs_rejected(f"its {WEIGHTS_NAME} does not have the tensors of the model's architecture")
     return tensors
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The tensors of a file that this service wrote. Raises AttemptFailed 'outputs_not_believed'."""
+    """The tensors of a file that this service wrote. Raises AttemptFailed 'outputs_rejected'."""
     try:
         file = MappedFile(path)
         tensors = {entry.name: (entry.dtype, entry.shape) for entry in read_header(file)}
     except CheckpointRejected as error:
-        raise not_believed(f"its {WEIGHTS_NAME} is not one ({error.code})") from error
+        raise outputs_rejected(f"its {WEIGHTS_NAME} is not one ({error.code})") from error
     expected = header_bytes(tensors, _METADATA)
     if file.read(0, len(expected)) != expected:
-        raise not_believed(f"its {WEIGHTS_NAME} does not begin as this service writes it")
+        raise outputs_rejected(f"its {WEIGHTS_NAME} does not begin as this service writes it")
     return tensors
 
 
@@ -62,7 +62,7 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
             return architecture
     except (CheckpointRejected, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         pass
-    raise not_believed(f"its {CONFIG_NAME} is not of an architecture that is supported")
+    raise outputs_rejected(f"its {CONFIG_NAME} is not of an architecture that is supported")
 
 
 def num_parameters(tensors: Tensors) -> int:

@@ -2,7 +2,7 @@
 
 {work_dir}/{job}.{attempt}/
   lock        held by the worker that uses the folder; free when that worker is dead
-  job/        what the child may see and write: see cleanclip.spec.jobspec
+  job/        what the child may see and write: see cleanclip.vocabulary.jobspec
   logs/       what the child wrote to stderr, capped
   fresh/      likewise a folder for each child that begins again: see worker.publishing.fresh_child
   outgoing/   files on their way to the object store, out of the child's reach

@@ -17,7 +17,7 @@ from app.db.repositories.webhook_claims import ClaimedDelivery
 from app.db.sealing import Sealer, Unsealable
 from app.db.session import Database
 from app.domain.errors import Unavailable
-from app.domain.webhooks import Answer, DeliveryError, body_of, signed_headers, wait_s
+from app.domain.webhook_messages import Answer, DeliveryError, body_of, signed_headers, wait_s
 from app.logs import get_logger
 from worker import metrics
 

@@ -14,8 +14,8 @@ import httpcore
 import httpx
 
 from app.domain.errors import InvalidInput
+from app.domain.webhook_messages import Answer, DeliveryError
 from app.domain.webhook_urls import ReachRules, Target
-from app.domain.webhooks import Answer, DeliveryError
 from worker.outward import CheckedBackend, Deadline, NoPublicAddress, Resolve, TlsFailed, resolve
 
 MAX_READ_BYTES = 4096

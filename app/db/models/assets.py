@@ -18,7 +18,7 @@ from app.db.models.job import Job
 from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState, UploadPurpose, UploadState
 from app.domain.verdicts import VerdictOutcome, VerdictStage
-from cleanclip.spec.verdicts import AGAINST
+from cleanclip.vocabulary.verdicts import AGAINST
 
 
 class Upload(Base):

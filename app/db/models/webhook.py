@@ -13,7 +13,13 @@ from sqlalchemy import ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, JsonObject, word_of
-from app.domain.webhooks import DeliveryError, DeliveryState, DisabledReason, WebhookEvent, WebhookState
+from app.domain.webhook_messages import (
+    DeliveryError,
+    DeliveryState,
+    DisabledReason,
+    WebhookEvent,
+    WebhookState,
+)
 
 
 class Webhook(Base):

@@ -35,7 +35,7 @@ from app.db.repositories.job_changes import (
     seconds,
     set_verdicts,
 )
-from app.db.repositories.webhooks import tell_of_checkpoint, tell_of_dataset
+from app.db.repositories.webhook_rows import tell_of_checkpoint, tell_of_dataset
 from app.domain.ids import new_id
 from app.domain.states import LEASED, CheckpointState, DatasetState, JobKind, JobPhase, JobState, PhaseState
 

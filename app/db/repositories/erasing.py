@@ -25,7 +25,7 @@ from app.domain import object_keys
 from app.domain.deletions import DeletionPlan, DeletionSubject
 from app.domain.states import TERMINAL
 
-KEYS_BELIEVED_S = 60.0
+KEYS_CACHED_S = 60.0
 WORKER_LOST = "worker_lost"
 Row = TypeVar("Row", Job, Checkpoint, Dataset, Upload)
 
@@ -81,7 +81,7 @@ class PlanRepository(Repository):
 
     def _is_fresh(self, deletion: Deletion, grace_s: float) -> bool:
         """Processes of the API believe a key for a few seconds more; what it still makes must go too."""
-        patience = seconds(min(grace_s, KEYS_BELIEVED_S))
+        patience = seconds(min(grace_s, KEYS_CACHED_S))
         query = select(Deletion.requested_at > func.clock_timestamp() - patience)
         return bool(self._session.scalar(query.where(Deletion.id == deletion.id)))
 

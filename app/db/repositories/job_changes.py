@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.db.models.assets import Checkpoint, Dataset, Upload, WeightsVerdict
 from app.db.models.job import JOB_READY, LOSS_CURVE, Job, JobEvent, OutboxMessage
 from app.db.repositories.attempt_values import NewVerdict, before_its_scan
-from app.db.repositories.webhooks import tell_of_checkpoint, tell_of_dataset, tell_of_job
+from app.db.repositories.webhook_rows import tell_of_checkpoint, tell_of_dataset, tell_of_job
 from app.domain.limits import MAX_LOST_ATTEMPTS, MAX_LOST_WAIT_S
 from app.domain.states import (
     LEASED,

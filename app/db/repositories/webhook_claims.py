@@ -17,7 +17,7 @@ from app.db.models.webhook import Webhook, WebhookDelivery
 from app.db.repositories.base import Repository
 from app.db.repositories.trail import TrailRepository
 from app.domain.ids import lowest_id
-from app.domain.webhooks import (
+from app.domain.webhook_messages import (
     MAX_TRIES,
     Answer,
     DeliveryError,

@@ -23,9 +23,9 @@ from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, CheckpointPath, C
 from app.web.kit.once import FIELD, new_form, once
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
-from app.web.project.receipts import deletion_told
-from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS
+from app.web.project.receipts import deletion_reported
+from cleanclip.vocabulary.recipe import DeclaredOptions
+from cleanclip.vocabulary.report_inputs import WHAT_DANGEROUS_MEANS
 
 HERE = "/ui/checkpoints"
 PER_PAGE = 25
@@ -103,7 +103,7 @@ def _listed(
             else ((), False)
         )
         model = _like(unit, project_id, like) if may_upload else None
-        deletion = deletion_told(unit, project_id, deleted)
+        deletion = deletion_reported(unit, project_id, deleted)
     return page(
         request,
         "checkpoints.html",

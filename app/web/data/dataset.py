@@ -23,7 +23,7 @@ from app.web.kit.addresses import DatasetPath
 from app.web.kit.fields import read_name_or_none
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
-from cleanclip.spec.skip_reasons import meaning
+from cleanclip.vocabulary.skip_reasons import meaning
 
 MAX_JOBS = 25
 MAX_CLASSES = 200
@@ -149,15 +149,15 @@ def _validation(unit: UnitOfWork, row: Dataset) -> Validation | None:
     if job.state is JobState.QUEUED:
         again = "An attempt ended early; it is retried. " if job.attempts_used else ""
         return Validation(sentence=f"{again}It waits for a worker.", fraction=None)
-    told = ProgressOut.of(job.progress)
-    counts = told if job.phase is JobPhase.VALIDATE else ProgressOut()
+    reported = ProgressOut.of(job.progress)
+    counts = reported if job.phase is JobPhase.VALIDATE else ProgressOut()
     return Validation(
         sentence=_NOW.get(job.phase, "A worker has started it.") if job.phase else "A worker has started it.",
-        fraction=told.fraction,
+        fraction=reported.fraction,
         done=counts.step,
         total=counts.total_steps,
         rate=counts.rate,
-        eta_s=told.eta_s,
+        eta_s=reported.eta_s,
     )
 
 

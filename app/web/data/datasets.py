@@ -22,7 +22,7 @@ from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, DeletionId, UploadId, l
 from app.web.kit.once import once
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
-from app.web.project.receipts import deletion_told
+from app.web.project.receipts import deletion_reported
 
 PER_PAGE = 25
 HERE = "/ui/datasets"
@@ -94,7 +94,7 @@ def _page(
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
         found, has_more = unit.datasets.page(project_id, after, PER_PAGE, state=state, kind=kind)
-        deletion = deletion_told(unit, project_id, deleted)
+        deletion = deletion_reported(unit, project_id, deleted)
     own, shared = places_of(project_id, ports.settings.datasets.allowed_prefixes)
     return page(
         request,

@@ -26,7 +26,7 @@ from app.web.jobs.failures import wants_json
 from app.web.kit.addresses import UploadPath
 from app.web.kit.rendering import see_other
 from app.web.kit.visitor import Form, FormDep, Uploader, unreadable_form
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 
 CHECKPOINTS = "/ui/checkpoints"
 _NAMES = {"filename": "The file's name", "size_bytes": "The file's size", "declared": "Declared"}

@@ -21,8 +21,8 @@ from app.web.jobs.job_result import ReportUnreadable, fetch
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Reader
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.report import Report, load_json
-from cleanclip.spec.scan_report import ScanReport, load_scan
+from cleanclip.vocabulary.report import Report, load_json
+from cleanclip.vocabulary.scan_report import ScanReport, load_scan
 
 log = get_logger(__name__)
 router = APIRouter()

@@ -18,7 +18,7 @@ from app.schemas.jobs import ResultOut
 from app.schemas.scans import ControlOut
 from app.web.jobs import figures
 from app.web.jobs.figures import AttackLine, VerdictLabel
-from cleanclip.spec.measures import Estimate
+from cleanclip.vocabulary.measures import Estimate
 
 LEAST_COMPARED, MOST_COMPARED = 2, 6
 HAS_NOT = "–"

@@ -9,9 +9,9 @@ from typing import Literal
 
 from app.db.models.job import Job
 from app.schemas.jobs import ResultOut
-from cleanclip.spec.attack_options import names_of
-from cleanclip.spec.audit_figures import AttackFigures
-from cleanclip.spec.verdicts import WORST_FIRST, Outcome, headline, scan_headline, vet_headline
+from cleanclip.vocabulary.attack_options import names_of
+from cleanclip.vocabulary.audit_figures import AttackFigures
+from cleanclip.vocabulary.verdicts import WORST_FIRST, Outcome, headline, scan_headline, vet_headline
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR"}
 

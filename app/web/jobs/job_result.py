@@ -17,11 +17,11 @@ from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import sections
-from cleanclip.spec.figures import Line, of_attack, of_model, with_target
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report, load_json
-from cleanclip.spec.untested import not_tested
-from cleanclip.spec.verdicts import MEANINGS, headline
+from cleanclip.vocabulary.figures import Line, of_attack, of_model, with_target
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report, load_json
+from cleanclip.vocabulary.untested import not_tested
+from cleanclip.vocabulary.verdicts import MEANINGS, headline
 
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""

@@ -41,7 +41,7 @@ from app.web.kit.visitor import Visitor
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.plots import live_loss
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.jobspec import SCAN_NAMES
+from cleanclip.vocabulary.jobspec import SCAN_NAMES
 
 NUM_LINES = 40
 """Of what happened; the API's list has all of it."""

@@ -25,7 +25,7 @@ from app.web.jobs.order_page import Choices, OrderDraft, OrderPage
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
 from app.web.kit.visitor import Form, Runner
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+from cleanclip.vocabulary.scan_options import MIN_IMAGES, ScanOptions
 
 Fields = Sequence[tuple[str, str]]
 Kind = Literal["scan", "vet"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cleanclip.spec import proposed
-from cleanclip.spec.proposed import FIGURES
+from cleanclip.vocabulary import proposed
+from cleanclip.vocabulary.proposed import FIGURES
 
 METHODS = {
     "cleanclip": (

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from app.schemas.methods import MethodsOut, OptionsOut
 from app.web.jobs.option_texts import text_of
-from cleanclip.spec.probe_options import LinearProbeOptions
-from cleanclip.spec.rebound_options import ReboundOptions
-from cleanclip.spec.recipe import parse, to_json
-from cleanclip.spec.recommended import RECOMMENDATIONS, Recommendation, recommended
+from cleanclip.vocabulary.probe_options import LinearProbeOptions
+from cleanclip.vocabulary.rebound_options import ReboundOptions
+from cleanclip.vocabulary.recipe import parse, to_json
+from cleanclip.vocabulary.recommended import RECOMMENDATIONS, Recommendation, recommended
 
 NONE = "none"
 LIMIT = "policy/limit/"

@@ -17,10 +17,10 @@ from app.schemas.orders import JobIn
 from app.web.jobs import options
 from app.web.jobs.order_page import OrderDraft, lines, named
 from app.web.kit.visitor import Form
-from cleanclip.spec.proposed import CLEANCLIP, UAR, reason_for_uar
-from cleanclip.spec.recipe import parse_recipe, to_json
-from cleanclip.spec.recommended import Model, model_of
-from cleanclip.spec.strict_json import RepeatedKey, unique_keys
+from cleanclip.vocabulary.proposed import CLEANCLIP, UAR, reason_for_uar
+from cleanclip.vocabulary.recipe import parse_recipe, to_json
+from cleanclip.vocabulary.recommended import Model, model_of
+from cleanclip.vocabulary.strict_json import RepeatedKey, unique_keys
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 METHOD_PROPOSED = "proposed"

@@ -32,7 +32,7 @@ from app.web.jobs.options import parse_number
 from app.web.kit.once import FIELD, is_form, new_form, once
 from app.web.kit.rendering import page, see_other, time_text
 from app.web.kit.visitor import Form, FormDep, Runner, Visitor
-from cleanclip.spec.recipe import CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe
 
 MOST_CHOICES = 100
 """Of each list; what is older is named by its id."""

@@ -11,9 +11,9 @@ from app.domain.states import JobKind
 from app.web.jobs import options, order_form
 from app.web.kit.command_line import ordered_audit
 from app.web.kit.visitor import Form
-from cleanclip.spec.attack_options import USUAL
-from cleanclip.spec.found_attacks import BOTH_SUITES
-from cleanclip.spec.recipe import SUITES, to_json
+from cleanclip.vocabulary.attack_options import USUAL
+from cleanclip.vocabulary.found_attacks import BOTH_SUITES
+from cleanclip.vocabulary.recipe import SUITES, to_json
 
 Fields = Iterator[tuple[str, str]]
 

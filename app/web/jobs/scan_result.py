@@ -11,8 +11,8 @@ from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.scan import control_part, limits, scan_sections
-from cleanclip.spec import scan_report
-from cleanclip.spec.verdicts import MEANINGS, scan_headline
+from cleanclip.vocabulary import scan_report
+from cleanclip.vocabulary.verdicts import MEANINGS, scan_headline
 
 _MOODS = {"bad": "bad", "open": "warn", "good": "good"}
 

@@ -11,7 +11,7 @@ from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.vetting import vet_sections
-from cleanclip.spec.vet_report import VetReport, load_vet_report
+from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from app.domain.errors import NotFound
 from app.domain.ids import ULID, Prefix, id_pattern, is_id
-from cleanclip.spec.policy import PolicyName
+from cleanclip.vocabulary.policy import PolicyName
 
 HOME = "/ui/jobs"
 MAX_WORDS = 200

@@ -15,11 +15,11 @@ from typing import Any
 from app.db.models.job import Job
 from app.domain.states import JobKind
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.attack_options import USUAL, AttackOptions
-from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
-from cleanclip.spec.recipe import SUITES, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.attack_options import USUAL, AttackOptions
+from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
+from cleanclip.vocabulary.recipe import SUITES, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.vet_options import VetOptions
 
 _NAMED = {
     "epochs": "--epochs",
@@ -209,8 +209,8 @@ def _attack(attack: Any) -> str:
         for field in fields(attack)
         if field.name == "attack" or field.default is MISSING or getattr(attack, field.name) != field.default
     }
-    told = {name: value for name, value in to_json(attack).items() if name in kept}
-    return str(told["attack"]) if len(told) == 1 else json.dumps(told, ensure_ascii=False)
+    reported = {name: value for name, value in to_json(attack).items() if name in kept}
+    return str(reported["attack"]) if len(reported) == 1 else json.dumps(reported, ensure_ascii=False)
 
 
 def _recipe(recipe: Recipe) -> Iterator[str]:

@@ -12,10 +12,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from app.live.callers import request_id_of
 from app.web.kit.static_files import static_url
-from cleanclip.spec.plain_images import data_uri
-from cleanclip.spec.progress import rate_words
-from cleanclip.spec.report_inputs import scanner_words
-from cleanclip.spec.verdicts import standing, state_words
+from cleanclip.vocabulary.plain_images import data_uri
+from cleanclip.vocabulary.progress import rate_words
+from cleanclip.vocabulary.report_inputs import scanner_words
+from cleanclip.vocabulary.verdicts import standing, state_words
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _UNITS = ("B", "kB", "MB", "GB", "TB")

@@ -20,8 +20,8 @@ from app.web.jobs.order_page import mistake_sentence
 from app.web.kit.addresses import PolicyPath
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import Admin, Form, FormDep, Reader, Visitor
-from cleanclip.spec.policy import PolicyName
-from cleanclip.spec.recipe import Policy, parse
+from cleanclip.vocabulary.policy import PolicyName
+from cleanclip.vocabulary.recipe import Policy, parse
 
 PATH = "/ui/policies"
 

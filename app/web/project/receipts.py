@@ -7,7 +7,7 @@ from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound
 
 
-def deletion_told(unit: UnitOfWork, project_id: str, deletion_id: str | None) -> Deletion | None:
+def deletion_reported(unit: UnitOfWork, project_id: str, deletion_id: str | None) -> Deletion | None:
     """None where the address names none, or one that is not of this project: a link that somebody made up."""
     if deletion_id is None:
         return None

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.domain.webhooks import DeliveryState
+from app.domain.webhook_messages import DeliveryState
 from app.live.ports import PortsDep
-from app.services import webhooks
+from app.services import webhook_management
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, DeliveryPath, WebhookPath
 from app.web.kit.rendering import see_other
 from app.web.kit.visitor import Admin, FormDep
@@ -38,7 +38,7 @@ def test_webhook(webhook_id: WebhookPath, visitor: Admin, form: FormDep, ports: 
     """Queues a message that says nothing but that it is a test."""
     del form
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
-        webhooks.test(unit, visitor.caller, webhook_id)
+        webhook_management.test(unit, visitor.caller, webhook_id)
     return see_other(f"{HERE}/{webhook_id}#deliveries")
 
 
@@ -49,5 +49,5 @@ def replay_delivery(
     """The same message, now, with all its tries before it."""
     del form
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
-        webhooks.replay(unit, visitor.caller, webhook_id, delivery_id)
+        webhook_management.replay(unit, visitor.caller, webhook_id, delivery_id)
     return see_other(f"{HERE}/{webhook_id}#deliveries")

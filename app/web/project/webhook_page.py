@@ -9,9 +9,9 @@ from fastapi import Request
 from starlette.responses import Response
 
 from app.db.models.webhook import WebhookDelivery
-from app.domain.webhooks import SUBSCRIBABLE, DeliveryState, WebhookState
+from app.domain.webhook_messages import SUBSCRIBABLE, DeliveryState, WebhookState
 from app.live.ports import Ports
-from app.schemas.webhooks import DeliveryOut
+from app.schemas.webhook_shapes import DeliveryOut
 from app.services.api_keys import Caller
 from app.web.jobs.failures import is_partial
 from app.web.kit.addresses import link, seen_mark

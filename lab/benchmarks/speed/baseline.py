@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy, normalize
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from cleanclip.spec.recipe import CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe
 from lab.benchmarks.speed.material import checkpoint as random_checkpoint
 from lab.benchmarks.speed.material import write_pairs
 from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, seconds

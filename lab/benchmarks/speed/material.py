@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME
 from lab.testbed.writing import write_shards
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.model import LoadedCheckpoint, build_clip

@@ -21,7 +21,7 @@ from app.domain.ids import new_id
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobState
 from app.services import api_keys, sessions
-from cleanclip.spec.report import dump_json
+from cleanclip.vocabulary.report import dump_json
 from tests.integration.api.service import MIB, Service, Tenant
 from tests.integration.api.validated import give_samples, sample
 from tests.integration.worker.stand_in_child import canonical_files, report_of
@@ -72,7 +72,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     retrieval = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
     service.execute(
         "UPDATE datasets SET summary = summary || cast(:told AS jsonb) WHERE id = :id",
-        told=json.dumps({"sha256": "2" * 64}),
+        reported=json.dumps({"sha256": "2" * 64}),
         id=retrieval,
     )
     labelled = service.dataset(

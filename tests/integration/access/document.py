@@ -85,22 +85,22 @@ def operations(document: Mapping[str, Any]) -> list[Operation]:
     ]
 
 
-def _operation(document: Mapping[str, Any], path: str, method: str, told: Mapping[str, Any]) -> Operation:
+def _operation(document: Mapping[str, Any], path: str, method: str, reported: Mapping[str, Any]) -> Operation:
     texts = []
-    for parameter in told.get("parameters", []):
+    for parameter in reported.get("parameters", []):
         for _, schema in texts_of(document, parameter["schema"]):
             texts.append(Text(place=parameter["in"], pointer=parameter["name"], schema=schema))
-    bodies = told.get("requestBody", {}).get("content", {})
+    bodies = reported.get("requestBody", {}).get("content", {})
     for content in bodies.values():
         for pointer, schema in texts_of(document, content.get("schema", {})):
             texts.append(Text(place="body", pointer=pointer, schema=schema))
     return Operation(
-        name=told["operationId"],
+        name=reported["operationId"],
         method=method.upper(),
         path=path,
         texts=tuple(_unique(texts)),
         media_type=next(iter(bodies), None),
-        needs_key=bool(told.get("security", document.get("security"))),
+        needs_key=bool(reported.get("security", document.get("security"))),
     )
 
 

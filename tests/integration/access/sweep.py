@@ -54,7 +54,7 @@ def with_unusable_keys(caller: Caller, operation: Operation, victim: Belongings,
     """No key, and keys that are none: 401 before anything else, whatever the ids are."""
     if caller.coverage.scope_of(operation) == OPEN:
         return _open_to_all(caller, operation, victim)
-    found, told = [], {}
+    found, reported = [], {}
     for what, key in {"no key": None, **keys.unusable}.items():
         for call in caller.calls(operation, victim, key=key):
             answer = caller.send(call)
@@ -64,9 +64,9 @@ def with_unusable_keys(caller: Caller, operation: Operation, victim: Belongings,
             if not answer.headers.get("www-authenticate", "").startswith("Bearer"):
                 found.append(f"{call}: {what} is not told how to log in")
             if key is not None and what != "malformed":
-                told[what] = answer.without(NOTHING)
-    if len(set(map(repr, told.values()))) > 1:
-        found.append(f"{operation.name}: {', '.join(told)} keys can be told apart")
+                reported[what] = answer.without(NOTHING)
+    if len(set(map(repr, reported.values()))) > 1:
+        found.append(f"{operation.name}: {', '.join(reported)} keys can be told apart")
     return found
 
 
@@ -89,14 +89,14 @@ def with_wrong_scopes(caller: Caller, operation: Operation, victim: Belongings, 
     for scope in SCOPES:
         if scope in {needed, "admin"}:
             continue
-        told = set()
+        reported = set()
         for ids in _own_and_absent(operation, victim, caller):
             for call in caller.calls(operation, victim, key=keys.scoped[scope], instead=ids):
                 answer = caller.send(call)
                 if (answer.status, _code(answer)) != (403, "scope_missing"):
                     found.append(f"{call}: scope {scope} is answered {answer.status} {answer.text[:200]}")
-                told.add(repr(answer.without(ids[1] if ids else NOTHING)))
-        if len(told) > 1:
+                reported.add(repr(answer.without(ids[1] if ids else NOTHING)))
+        if len(reported) > 1:
             found.append(f"{operation.name}: scope {scope} can tell what exists")
     return found
 

@@ -11,8 +11,8 @@ import pytest
 
 from app.services import nulls
 from app.settings import Settings
-from cleanclip.spec.null_set import dump_null
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.vocabulary.null_set import dump_null
+from cleanclip.vocabulary.scan_options import ScanOptions
 from lab.drills import openapi
 from lab.drills.openapi import Explored
 from tests.integration.access.furnished import seeds, served

@@ -161,14 +161,14 @@ def test_foreign_objects_by_reference_are_refused_whether_they_exist_or_not(stre
     theirs = [key for key in keys if f"/{street.victim.tenant.project_id}/" in key]
     assert theirs
     for key in theirs:
-        told = set()
+        reported = set()
         for reference in (f"s3://{bucket}/{key}", f"s3://{bucket}/{sweep.absent_twin(key)}"):
             for form in (reference, reference.rpartition("/")[0] + "/", reference + "/"):
                 body = {"kind": "pairs", "uri": form}
                 answer = street.stranger.tenant.http.post("/v1/datasets", json=body)
                 assert answer.status_code == 422, form
-                told.add((answer.json()["code"], answer.json()["detail"]))
+                reported.add((answer.json()["code"], answer.json()["detail"]))
                 checked = street.stranger.tenant.http.post("/v1/datasets/check", json={"uri": form})
                 assert checked.status_code == 422, form
-                told.add((checked.json()["code"], checked.json()["detail"]))
-        assert {code for code, _ in told} <= {"dataset_uri_not_allowed", "dataset_uri_invalid"}, told
+                reported.add((checked.json()["code"], checked.json()["detail"]))
+        assert {code for code, _ in reported} <= {"dataset_uri_not_allowed", "dataset_uri_invalid"}, reported

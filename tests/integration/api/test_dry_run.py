@@ -13,7 +13,7 @@ import pytest
 
 from app.domain.states import DatasetKind, DatasetState
 from app.services import api_keys
-from cleanclip.spec.model_cost import NO_PLAN
+from cleanclip.vocabulary.model_cost import NO_PLAN
 from tests.fixtures.model_configs import CONVNEXT, MODELS
 from tests.integration.api.service import INSPECTION, Service, refused
 
@@ -147,9 +147,9 @@ def test_what_an_audits_options_cost_is_told_before_it_is_ordered(
     order["audit"]["precision"] = "bf16"
     assert any("in bf16" in one for one in api.post("/v1/jobs/dry-run", json=order).json()["warnings"])
     alone = {name: order[name] for name in ("checkpoint_id", "audit", "policy")} | {"kind": "audit"}
-    told = api.post("/v1/jobs/dry-run", json=alone).json()["warnings"]
-    assert len(told) == 1 + 4, "bf16, and a limit for each of the usual attacks"
-    assert "has no effect: it is not under the gate of 50 %" in told[-1]
+    reported = api.post("/v1/jobs/dry-run", json=alone).json()["warnings"]
+    assert len(reported) == 1 + 4, "bf16, and a limit for each of the usual attacks"
+    assert "has no effect: it is not under the gate of 50 %" in reported[-1]
 
 
 def test_labels_to_train_on_that_are_not_those_of_the_audit_are_told_before_it_is_ordered(

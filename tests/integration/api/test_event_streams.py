@@ -175,8 +175,10 @@ def test_an_event_number_that_is_none_is_refused(live: Live, sent: str) -> None:
 def test_what_cannot_be_followed_is_refused_before_anything_is_sent(live: Live) -> None:
     job_id = live.job()
     path = f"{live.process.url}/v1/jobs/{job_id}/events/stream"
-    told = refused(live.get(f"/v1/jobs/{job_id}/events/stream", params={"after": "2"}), 422, "event_unknown")
-    assert "its last one is 1" in told["detail"]
+    reported = refused(
+        live.get(f"/v1/jobs/{job_id}/events/stream", params={"after": "2"}), 422, "event_unknown"
+    )
+    assert "its last one is 1" in reported["detail"]
     refused(live.get(f"/v1/jobs/{job_id}/events/stream", params={"after": "x"}), 422, "invalid_request")
     refused(httpx.get(path), 401, "key_missing")
     theirs = {"Authorization": f"Bearer {live.their_key}"}
@@ -207,7 +209,7 @@ def test_over_a_restart_of_the_api_every_follower_sees_every_event_once(live: Li
         job_id = ground.job_ids[0]
         follower = threading.Thread(target=lambda: seen.extend(e.seq for e in client.jobs.follow(job_id)))
         follower.start()
-        told = observe(
+        reported = observe(
             ground,
             num_followers=LIMIT - 1,
             events_per_job=20,
@@ -216,10 +218,10 @@ def test_over_a_restart_of_the_api_every_follower_sees_every_event_once(live: Li
             settled=lambda: wait_until(lambda: live.num_open() == LIMIT),
         )
         follower.join(30)
-    assert (told.lost, told.doubled, told.disordered) == (0, 0, 0)
-    assert told.num_events > (LIMIT - 1) * 20
-    assert told.num_cut == 0, "each stream was ended, none was cut off"
-    assert told.num_streams >= 2 * (LIMIT - 1)
+    assert (reported.lost, reported.doubled, reported.disordered) == (0, 0, 0)
+    assert reported.num_events > (LIMIT - 1) * 20
+    assert reported.num_cut == 0, "each stream was ended, none was cut off"
+    assert reported.num_streams >= 2 * (LIMIT - 1)
     assert seen == [event["seq"] for event in live.get(f"/v1/jobs/{job_id}/events").json()["data"]]
 
 

@@ -24,11 +24,11 @@ from app.domain.verdicts import VerdictOutcome, VerdictStage
 from app.services import api_keys, sessions
 from cleanclip.command.main import app
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.found_triggers import has_pattern
-from cleanclip.spec.image_edits import Edit, EditName
-from cleanclip.spec.scan_options import Detector, FamilyName, PatternFamily
-from cleanclip.spec.scan_report import MOST_HYPOTHESES, ScanReport
-from cleanclip.spec.verdicts import state_words
+from cleanclip.vocabulary.found_triggers import has_pattern
+from cleanclip.vocabulary.image_edits import Edit, EditName
+from cleanclip.vocabulary.scan_options import Detector, FamilyName, PatternFamily
+from cleanclip.vocabulary.scan_report import MOST_HYPOTHESES, ScanReport
+from cleanclip.vocabulary.verdicts import state_words
 from tests.browser import left_jobs
 from tests.integration.api.service import Service, Tenant
 from tests.integration.api.test_verdicts import checkpoint, judged
@@ -114,10 +114,10 @@ def test_a_readable_file_is_called_neither_accepted_nor_good(
     service.execute("UPDATE checkpoints SET weights_sha256 = :new WHERE id = :id", new=found, id=found)
     assert badges(shown(pages, f"/checkpoints/{found}"))[0] == "not yet audited"
     assert "accepted" not in badges(shown(pages, "/checkpoints"))
-    for told in (cleanclip("checkpoints", "show", found), cleanclip("checkpoints", "ls")):
-        assert "readable" in told
-        assert "not yet audited" in told
-        assert "accepted" not in told
+    for reported in (cleanclip("checkpoints", "show", found), cleanclip("checkpoints", "ls")):
+        assert "readable" in reported
+        assert "not yet audited" in reported
+        assert "accepted" not in reported
 
 
 def badges(page: str) -> list[str]:
@@ -199,9 +199,9 @@ def test_a_scan_that_found_something_of_any_family_is_shown(
         some = FAMILIES[place : place + MOST_HYPOTHESES]
         job_id = left_jobs.scanned(service, with_null=with_null, change=partial(with_families, families=some))
         page = shown(pages, f"/jobs/{job_id}")
-        for told in (page, cleanclip("report", job_id), cleanclip("jobs", "show", job_id)):
+        for reported in (page, cleanclip("report", job_id), cleanclip("jobs", "show", job_id)):
             for family in some:
-                assert family.name in told
+                assert family.name in reported
 
 
 def test_a_project_without_a_job_is_led_to_what_it_can_do_next(service: Service) -> None:
@@ -226,6 +226,6 @@ def test_a_rejected_file_keeps_its_digest_and_what_scanners_say(
     )
     row = api.get(f"/v1/checkpoints/{found}").json()
     assert (row["sha256"], row["scanners"][0]["issues"]) == (digest, ["dangerous: posix.system"])
-    for told in (shown(pages, f"/checkpoints/{found}"), cleanclip("checkpoints", "show", found)):
-        assert digest in told
-        assert "dangerous: posix.system" in told
+    for reported in (shown(pages, f"/checkpoints/{found}"), cleanclip("checkpoints", "show", found)):
+        assert digest in reported
+        assert "dangerous: posix.system" in reported

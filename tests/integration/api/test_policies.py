@@ -9,8 +9,8 @@ import pytest
 
 from app.domain.limits import MAX_POLICIES
 from app.domain.states import DatasetKind
-from cleanclip.spec.policy import policy_sha256
-from cleanclip.spec.recipe import Policy
+from cleanclip.vocabulary.policy import policy_sha256
+from cleanclip.vocabulary.recipe import Policy
 from tests.integration.api.service import Service, refused
 
 LIMITS = {

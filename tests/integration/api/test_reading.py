@@ -14,7 +14,7 @@ from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobState
 from app.storage.errors import StoreUnavailable
 from app.storage.s3 import S3Store
-from cleanclip.spec import report as reports
+from cleanclip.vocabulary import report as reports
 from tests.fixtures.made_reports import attack_figures, audit_figures, report
 from tests.integration.api.service import INSPECTION, Service, refused
 

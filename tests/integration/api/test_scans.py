@@ -17,12 +17,12 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.states import DatasetKind
 from app.schemas.jobs import JobOut
 from app.services import nulls
-from cleanclip.spec.attack_options import SIGOptions
-from cleanclip.spec.null_set import NullSet, dump_null, names_sha256, sealed
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_cost import NUM_EDITS
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import ScanReport
+from cleanclip.vocabulary.attack_options import SIGOptions
+from cleanclip.vocabulary.null_set import NullSet, dump_null, names_sha256, sealed
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.scan_cost import NUM_EDITS
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_report import ScanReport
 from tests.browser import left_jobs as left
 from tests.integration.api.service import INSPECTION, Service, refused
 from tests.integration.api.test_vettings import anchor
@@ -150,8 +150,8 @@ def test_a_null_of_something_else_is_refused_with_what_differs_and_both_values(
     try:
         assert ordered(api, scan_order(service))["scan"]["null"] is None, "none fits by itself"
         answer = api.post("/v1/jobs", json=scan_order(service, null="small models"))
-        told = refused(answer, 422, "null_does_not_fit", "/scan/null")
-        assert told["detail"] == f"The null set 'small models' differs in: {what}"
+        reported = refused(answer, 422, "null_does_not_fit", "/scan/null")
+        assert reported["detail"] == f"The null set 'small models' differs in: {what}"
     finally:
         nulls.remove(service.database, service.store, row.id)
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
     of_one = scan_order(service)
     service.execute(
         "UPDATE datasets SET summary = summary || cast(:told AS jsonb) WHERE id = :id",
-        told='{"images_per_class": [300, 0, 0]}',
+        reported='{"images_per_class": [300, 0, 0]}',
         id=of_one["scan"]["dataset_id"],
     )
     both = scan_order(service, class_names="none", vocabulary=False, detectors=["collapse"])
@@ -224,8 +224,8 @@ def test_a_scan_names_an_anchor_and_the_null_was_measured_with_it(
         assert job["scan"] == defaults | order["scan"] | {"null": job["scan"]["null"]}
         unknown = anchor(service, weights="6")
         other = scan_order(service, null="small models", **named | {"anchor_checkpoint_id": unknown})
-        told = refused(api.post("/v1/jobs", json=other), 422, "null_does_not_fit", "/scan/null")
-        assert "differs in: anchor." in told["detail"]
+        reported = refused(api.post("/v1/jobs", json=other), 422, "null_does_not_fit", "/scan/null")
+        assert "differs in: anchor." in reported["detail"]
         other["scan"]["null"] = "auto"
         assert ordered(api, other)["scan"]["null"] is None
     finally:
@@ -243,7 +243,7 @@ def test_an_anchor_that_cannot_be_used_is_refused(service: Service, api: httpx.C
     words = anchor(service, architecture={"model_cfg": tower | {"text_cfg": {"vocab_size": 32000}}})
     service.execute(
         "UPDATE checkpoints SET inspection = inspection || cast(:told AS jsonb) WHERE id = :id",
-        told=json.dumps({"architecture": {"model_cfg": tower}}),
+        reported=json.dumps({"architecture": {"model_cfg": tower}}),
         id=suspect,
     )
     theirs = service.checkpoint(project_id=service.theirs.project_id)

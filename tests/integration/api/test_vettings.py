@@ -33,7 +33,7 @@ def with_digest(service: Service, dataset_id: str, digest: str, num_samples: int
     """Another dataset than all that tests register."""
     service.execute(
         "UPDATE datasets SET summary = summary || cast(:told AS jsonb) WHERE id = :id",
-        told=json.dumps({"sha256": digest * 64, "num_samples": num_samples}),
+        reported=json.dumps({"sha256": digest * 64, "num_samples": num_samples}),
         id=dataset_id,
     )
     return dataset_id
@@ -47,7 +47,7 @@ def anchor(service: Service, weights: str = "5", **changes: Any) -> str:
     if changes:
         service.execute(
             "UPDATE checkpoints SET inspection = inspection || cast(:told AS jsonb) WHERE id = :id",
-            told=json.dumps(changes),
+            reported=json.dumps(changes),
             id=found,
         )
     return found
@@ -121,7 +121,7 @@ def test_what_cannot_be_vetted_is_refused_before_anything_is_queued(
     suspect = vet_order(service)
     service.execute(
         "UPDATE checkpoints SET inspection = inspection || cast(:told AS jsonb) WHERE id = :id",
-        told=json.dumps({"architecture": {"model_cfg": model}}),
+        reported=json.dumps({"architecture": {"model_cfg": model}}),
         id=suspect["checkpoint_id"],
     )
     other = {"architecture": {"model_cfg": {"text_cfg": {"vocab_size": 32000}}}}
@@ -150,10 +150,10 @@ def test_what_cannot_be_vetted_is_refused_before_anything_is_queued(
             (bound, 422, "invalid_request", "/vet/share"),
         ):
             refused(api.post("/v1/jobs", json=order), status, code, pointer)
-        told = api.post(
+        reported = api.post(
             "/v1/jobs/dry-run", json=few_trusted | {"vet": same["vet"] | few_trusted["vet"]}
         ).json()
-    assert [one["code"] for one in told["obstacles"]] == ["anchor_is_the_suspect", "too_few_trusted"]
+    assert [one["code"] for one in reported["obstacles"]] == ["anchor_is_the_suspect", "too_few_trusted"]
 
 
 def test_a_dry_run_counts_images_and_says_what_is_not_known(service: Service, api: httpx.Client) -> None:
@@ -185,8 +185,8 @@ def test_an_order_leaves_out_what_a_vetting_set_aside(service: Service, api: htt
     assert kept["labelled"]["job_id"] == images
     audit = {name: order[name] for name in ("checkpoint_id", "audit")} | {"kind": "audit"}
     assert ordered(api, audit | {"exclude": [images]})["exclude"] == [images]
-    told = api.get(f"/v1/jobs/{images}").json()["result"]["vet"]
-    assert told == FOUND
+    reported = api.get(f"/v1/jobs/{images}").json()["result"]["vet"]
+    assert reported == FOUND
 
 
 def test_a_list_that_does_not_belong_to_the_order_is_refused(service: Service, api: httpx.Client) -> None:

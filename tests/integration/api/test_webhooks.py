@@ -221,9 +221,9 @@ def test_what_a_request_ends_is_told_in_its_transaction(service: Service, api: h
     theirs = made(service.theirs.http)
     job = api.post("/v1/jobs", json=service.sanitize_order()).json()
     assert api.post(f"/v1/jobs/{job['id']}/cancel").status_code == 202
-    (told,) = api.get(webhook["links"]["deliveries"]).json()["data"]
-    assert told["event"] == "job.cancelled"
-    assert told["data"] == {
+    (reported,) = api.get(webhook["links"]["deliveries"]).json()["data"]
+    assert reported["event"] == "job.cancelled"
+    assert reported["data"] == {
         "object": "job",
         "id": job["id"],
         "kind": "sanitize",

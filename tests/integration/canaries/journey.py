@@ -83,8 +83,8 @@ class Journey:
 
     def register(self, kind: str) -> str:
         # What a child said when it died is told to the owner of the job, in its error and its events.
-        told = ["rows/jobs", "rows/job_events", *ANSWERED]
-        allowed = ["object/allowed", "object/datasets", "child/inputs", *told]
+        reported = ["rows/jobs", "rows/job_events", *ANSWERED]
+        allowed = ["object/allowed", "object/datasets", "child/inputs", *reported]
         caption = self.canaries.new(f"caption_of_{kind}", allowed, ["object/allowed"])
         named = ["object/allowed", "object/outputs", *ANSWERED]  # outputs: the statement of what was done
         folder = self.canaries.new(f"uri_of_{kind}", named, ["rows/datasets"])

@@ -43,7 +43,7 @@ def places(scene: Scene) -> Mapping[str, bytes]:
         journey.order(checkpoint, journey.register("pairs"), journey.register("labelled"))
         wait_until(lambda: len({message.id for message in receiver.messages}) >= 5)
         journey.record("GET", deliveries, journey.key)
-    told = {f"message/{number}": message.body for number, message in enumerate(receiver.messages)}
+    reported = {f"message/{number}": message.body for number, message in enumerate(receiver.messages)}
     journey.be_refused()
     journey.say_it_in_the_path()
     journey.lose_the_store()
@@ -55,7 +55,7 @@ def places(scene: Scene) -> Mapping[str, bytes]:
         journey.canaries.keep(f"signature_{number}", signature, ["answer/given"])
     return {
         **journey.record.places,
-        **told,
+        **reported,
         "answer/metrics": metrics,
         **collecting.logs(scene.logs),
         **collecting.rows(scene.operator),

@@ -43,13 +43,13 @@ def weights(served: Served, client: Client) -> Artifact:
 def test_a_file_comes_in_pieces_and_gets_its_name_when_it_is_whole(
     client: Client, wires: Wires, weights: Artifact, tmp_path: Path
 ) -> None:
-    told: list[TransferProgress] = []
+    reported: list[TransferProgress] = []
     target = client.artifacts.download(
-        weights.id, tmp_path / "w.safetensors", piece_bytes=MIB, progress=told.append
+        weights.id, tmp_path / "w.safetensors", piece_bytes=MIB, progress=reported.append
     )
     assert target.read_bytes() == WEIGHTS
     assert len(wires.ranges()) == 6
-    assert told[-1].done_bytes == len(WEIGHTS)
+    assert reported[-1].done_bytes == len(WEIGHTS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w.safetensors"]
 
 
@@ -78,12 +78,12 @@ def test_a_cut_download_goes_on_with_the_pieces_that_are_missing(
     assert (tmp_path / "w.part").exists()
     wires.rule = lambda request: None
     wires.seen.clear()
-    told: list[TransferProgress] = []
-    client.artifacts.download(weights.id, target, piece_bytes=MIB, progress=told.append)
+    reported: list[TransferProgress] = []
+    client.artifacts.download(weights.id, target, piece_bytes=MIB, progress=reported.append)
     assert target.read_bytes() == WEIGHTS
     assert set(wires.ranges()) >= {"bytes=4194304-5242879", "bytes=5242880-5242882"}
     assert len(wires.ranges()) < 6, "pieces that are whole are not fetched again"
-    assert told[-1].done_bytes == len(WEIGHTS)
+    assert reported[-1].done_bytes == len(WEIGHTS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w"]
 
 

@@ -15,9 +15,9 @@ from app.domain.states import DatasetKind
 from app.services import nulls
 from cleanclip.aio.client import AsyncClient
 from cleanclip.models import Checkpoint, Dataset, Job
-from cleanclip.spec.null_set import dump_null
-from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.sync.client import Client
+from cleanclip.vocabulary.null_set import dump_null
+from cleanclip.vocabulary.scan_options import ScanOptions
 from tests.integration.api.validated import publish_samples, sample
 from tests.integration.cleanclip.served import REPORT_BYTES, Served
 from tests.integration.worker.stand_in_child import a_null

@@ -81,8 +81,8 @@ def test_waiting_tells_every_change_and_returns_the_finished_job(
 
     def is_told() -> bool:
         num_polls = sum(request.url.path.endswith(job.id) for request in list(wires.seen))
-        told = [found.progress.fraction for found in list(seen)]
-        return 0.5 in told and (not is_refused or num_polls > len(told) + 1)
+        reported = [found.progress.fraction for found in list(seen)]
+        return 0.5 in reported and (not is_refused or num_polls > len(reported) + 1)
 
     def work() -> None:
         served.report_progress(job.id, attempt, {"fraction": 0.5, "step": 5, "total_steps": 10})

@@ -58,6 +58,6 @@ def test_the_command_says_what_is_used_and_where_a_receipt_will_be(served: Serve
     assert usage["requests_per_minute"]["limit"] == 6000
     assert "open uploads" in cleanclip(served, "usage")
     checkpoint = served.accepted_checkpoint()
-    told = json.loads(cleanclip(served, "checkpoints", "rm", checkpoint, "--json"))
-    assert told["deleted"] == checkpoint
-    assert told["deletion"].startswith("del_")
+    reported = json.loads(cleanclip(served, "checkpoints", "rm", checkpoint, "--json"))
+    assert reported["deleted"] == checkpoint
+    assert reported["deletion"].startswith("del_")

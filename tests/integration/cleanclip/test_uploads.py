@@ -47,15 +47,17 @@ def test_a_file_goes_up_in_parts_and_arrives_whole(
 ) -> None:
     with checkpoint_file.open("ab") as file:
         file.write(os.urandom(10 * MIB))  # more parts than are on their way at a time
-    told: list[TransferProgress] = []
-    sent = client.uploads.upload_file(checkpoint_file, declared={"quick_gelu": True}, progress=told.append)
+    reported: list[TransferProgress] = []
+    sent = client.uploads.upload_file(
+        checkpoint_file, declared={"quick_gelu": True}, progress=reported.append
+    )
     assert sent.upload.state == "completed"
     assert sent.checkpoint_id is not None
     assert sent.sha256 == digest(checkpoint_file)
     assert stored(served, sent.id) == checkpoint_file.read_bytes()
     assert wires.parts_sent() == [1, 2, 3, 4, 5, 6]
     assert not sent.is_streamed
-    assert (told[-1].done_bytes, told[-1].total_bytes) == (SIZE + 10 * MIB, SIZE + 10 * MIB)
+    assert (reported[-1].done_bytes, reported[-1].total_bytes) == (SIZE + 10 * MIB, SIZE + 10 * MIB)
     assert notes(tmp_path) == [], "nothing is remembered of a finished upload"
     checkpoint = client.checkpoints.get(sent.checkpoint_id)
     assert (checkpoint.state, checkpoint.filename) == ("quarantined", "clip.pt")
@@ -90,14 +92,14 @@ def test_a_part_that_fails_for_good_is_the_only_work_left_for_the_next_run(
 
     wires.rule = lambda request: None
     wires.seen.clear()
-    told: list[TransferProgress] = []
-    sent = client.uploads.upload_file(checkpoint_file, progress=told.append)
+    reported: list[TransferProgress] = []
+    sent = client.uploads.upload_file(checkpoint_file, progress=reported.append)
     assert wires.parts_sent() == [4], "what the store holds is not sent again"
     assert sent.num_parts_resumed == 3
     assert sent.id in half_done
     assert sent.sha256 == digest(checkpoint_file)
     assert stored(served, sent.id) == checkpoint_file.read_bytes()
-    assert told[-1].done_bytes == SIZE
+    assert reported[-1].done_bytes == SIZE
 
 
 def test_a_part_that_fails_once_is_sent_again(
@@ -112,11 +114,11 @@ def test_a_part_that_fails_once_is_sent_again(
         return None
 
     wires.rule = fail_once
-    told: list[TransferProgress] = []
-    sent = client.uploads.upload_file(checkpoint_file, progress=told.append)
+    reported: list[TransferProgress] = []
+    sent = client.uploads.upload_file(checkpoint_file, progress=reported.append)
     assert sorted(failed) == [2, 4]
     assert stored(served, sent.id) == checkpoint_file.read_bytes()
-    assert told[-1].done_bytes == SIZE, "bytes of a try that failed do not count"
+    assert reported[-1].done_bytes == SIZE, "bytes of a try that failed do not count"
 
 
 def test_an_expired_url_is_replaced(client: Client, wires: Wires, checkpoint_file: Path) -> None:
@@ -144,13 +146,13 @@ def test_a_store_out_of_reach_makes_the_file_go_through_the_service(
         return None
 
     wires.rule = unreachable
-    told: list[TransferProgress] = []
-    sent = client.uploads.upload_file(checkpoint_file, progress=told.append)
+    reported: list[TransferProgress] = []
+    sent = client.uploads.upload_file(checkpoint_file, progress=reported.append)
     assert sent.is_streamed
     assert sent.sha256 == digest(checkpoint_file)
     assert sent.upload.state == "completed"
     assert stored(served, sent.id) == checkpoint_file.read_bytes()
-    assert told[-1].done_bytes == SIZE
+    assert reported[-1].done_bytes == SIZE
 
 
 def test_a_stored_part_with_other_bytes_is_replaced(

@@ -95,8 +95,12 @@ def test_what_arrives_verifies_fails_is_listed_and_is_replayed(
         assert client.webhooks.delivery(made.id, failed.id).state == "delivered"
         first, again = receiver.messages
         for message in (first, again):
-            told = verify(message.headers, message.body, made.secret)
-            assert (told.id, told.type, told.data["id"]) == (failed.message_id, "webhook.test", made.id)
+            reported = verify(message.headers, message.body, made.secret)
+            assert (reported.id, reported.type, reported.data["id"]) == (
+                failed.message_id,
+                "webhook.test",
+                made.id,
+            )
         with pytest.raises(WebhookRejected):
             verify(again.headers, again.body + b" ", made.secret)
 

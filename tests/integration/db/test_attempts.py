@@ -169,8 +169,8 @@ def test_a_heartbeat_brings_requests_back_and_stamps_phases_by_the_databases_clo
     assert stage["finished_at"] is not None
     with database.unit_of_work() as unit:
         events, _ = unit.events.page(job.project_id, job.id, None, 100)
-    told = [(event.type, event.data["phase"]) for event in events if event.type.startswith("phase_")]
-    assert told == [
+    reported = [(event.type, event.data["phase"]) for event in events if event.type.startswith("phase_")]
+    assert reported == [
         ("phase_started", "stage"),
         ("phase_finished", "stage"),
         ("phase_started", "baseline_audit"),

@@ -38,9 +38,11 @@ def test_job_event_and_outbox_row_come_in_one_transaction_or_not_at_all(
     with database.unit_of_work() as unit:
         with pytest.raises(NotFound):
             unit.jobs.get(project_id, lost.id)
-        told = [message.payload for message in unit.outbox.pending(1000) if message.project_id == project_id]
+        reported = [
+            message.payload for message in unit.outbox.pending(1000) if message.project_id == project_id
+        ]
         events, _ = unit.events.page(project_id, kept.id, None, 10)
-    assert told == [{"job_id": kept.id, "kind": "audit"}]
+    assert reported == [{"job_id": kept.id, "kind": "audit"}]
     assert [(event.seq, event.type) for event in events] == [(1, "created")]
     assert (kept.version, kept.event_seq, kept.max_attempts) == (1, 1, 3)
 
@@ -104,7 +106,7 @@ SCANNED = {"audit": {"target": "x"}, "scan": {}, "scan_section": {}, "scanned": 
     ("code", "goes_on"),
     [
         *((code, True) for code in ("worker_lost", "store_unavailable", "database_unavailable")),
-        *((code, False) for code in ("outputs_not_believed", "figures_not_confirmed", "child_nonsense")),
+        *((code, False) for code in ("outputs_rejected", "figures_not_confirmed", "child_nonsense")),
         *((code, False) for code in ("child_flood", "child_crashed", "child_killed", "outputs_unusable")),
         *((code, False) for code in ("disk_full", "worker_out_of_memory", "wall_time_exceeded")),
         ("loss_not_finite", False),

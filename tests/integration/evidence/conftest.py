@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("model_signing", reason="what signs is in the worker's environment only")
 
-from cleanclip.evidence import keys
-from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence import public_keys
+from cleanclip.evidence.public_keys import PublicKey
 from tests.fixtures.evidence import packed
 from worker.publishing.signing import ModelSigner
 from worker.signing_keys import PUBLIC_NAME, new_key
@@ -31,7 +31,7 @@ def signer(key_folder: Path) -> ModelSigner:
 
 @pytest.fixture(scope="session")
 def public_key(key_folder: Path) -> PublicKey:
-    return keys.load(key_folder / PUBLIC_NAME)
+    return public_keys.load(key_folder / PUBLIC_NAME)
 
 
 @pytest.fixture(scope="session")

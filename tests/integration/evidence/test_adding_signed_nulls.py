@@ -14,9 +14,9 @@ from app.db.session import Database, build_engine
 from app.schemas.nulls import NullOut
 from app.settings import Settings
 from app.storage.s3 import S3Store
-from cleanclip.evidence.keys import PublicKey
-from cleanclip.spec.null_set import dump_null, load_null, sealed
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.evidence.public_keys import PublicKey
+from cleanclip.vocabulary.null_set import dump_null, load_null, sealed
+from cleanclip.vocabulary.scan_options import ScanOptions
 from tests.integration.worker.stand_in_child import a_null
 from worker import sign_null
 from worker.signing_keys import PRIVATE_NAME, PUBLIC_NAME, new_key

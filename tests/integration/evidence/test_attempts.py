@@ -12,7 +12,7 @@ import pytest
 from app.domain.states import JobState
 from app.storage.port import ObjectStore, StoredObject
 from app.storage.s3 import S3Store
-from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence.public_keys import PublicKey
 from cleanclip.evidence.verification import verify
 from tests.integration.worker.world import World, opened_world
 from worker.publishing.signing import ModelSigner

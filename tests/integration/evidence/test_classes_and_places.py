@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cleanclip.evidence.verification import Verification, verify
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import edit_json, packed, sum_again
 
@@ -28,7 +28,9 @@ def places(report: Any) -> list[Any]:
     """Every list of the target's places: before and after, without a trigger and with each."""
     audits = [report["before"], *([report["after"]] if report["after"] else [])]
     floors = [
-        told["untriggered_target_top_k"] for audit in audits for told in (audit, *audit["further_targets"])
+        reported["untriggered_target_top_k"]
+        for audit in audits
+        for reported in (audit, *audit["further_targets"])
     ]
     return floors + [attack["asr_top_k"] for audit in audits for attack in audit["attacks"]]
 
@@ -65,8 +67,8 @@ def one_class_lends_another_a_right_answer(report: Any) -> None:
 def one_class_lends_another_an_image(report: Any) -> None:
     for audit in (report["before"], report["after"]):
         for place, n in ((1, 99), (3, 31)):
-            told = audit["ca_per_class"][place]
-            told["accuracy"] = to_json(wilson(told["accuracy"]["successes"], n))
+            reported = audit["ca_per_class"][place]
+            reported["accuracy"] = to_json(wilson(reported["accuracy"]["successes"], n))
 
 
 def names_swapped(report: Any) -> None:
@@ -113,15 +115,15 @@ def attack_dropped_before(report: Any) -> None:
 
 def asr_lost_more_pairs(report: Any) -> None:
     """As many more each way: the loss is the same, the shares are others."""
-    told = report["attack_changes"][0]["asr_lost"]
-    counts = {name: told[name] for name in ("n", "both", "lost", "gained")}
-    counts |= {"lost": told["lost"] + 1, "gained": told["gained"] + 1}
+    reported = report["attack_changes"][0]["asr_lost"]
+    counts = {name: reported[name] for name in ("n", "both", "lost", "gained")}
+    counts |= {"lost": reported["lost"] + 1, "gained": reported["gained"] + 1}
     report["attack_changes"][0]["asr_lost"] = counts
 
 
 def last_place_dropped_after(report: Any) -> None:
-    for told in (report["after"]["untriggered_target_top_k"], report["after"]["attacks"][0]["asr_top_k"]):
-        told.pop()
+    for reported in (report["after"]["untriggered_target_top_k"], report["after"]["attacks"][0]["asr_top_k"]):
+        reported.pop()
 
 
 def last_place_dropped_of_one_trigger(report: Any) -> None:
@@ -129,19 +131,19 @@ def last_place_dropped_of_one_trigger(report: Any) -> None:
 
 
 def last_place_dropped_everywhere(report: Any) -> None:
-    for told in places(report):
-        told.pop()
+    for reported in places(report):
+        reported.pop()
 
 
 def places_emptied_everywhere(report: Any) -> None:
-    for told in places(report):
-        told.clear()
+    for reported in places(report):
+        reported.clear()
 
 
 def last_place_raised_to(k: int) -> Change:
     def change(report: Any) -> None:
-        for told in places(report):
-            told[-1]["k"] = k
+        for reported in places(report):
+            reported[-1]["k"] = k
 
     return change
 
@@ -187,10 +189,12 @@ def test_what_was_left_out_renamed_or_added_is_named(
 
 
 def test_an_audit_tells_of_no_class_that_lost(unsigned: Path, tmp_path: Path) -> None:
-    told = json.loads((unsigned / "report.json").read_bytes())["classes_lost"]
+    reported = json.loads((unsigned / "report.json").read_bytes())["classes_lost"]
     audit = packed(tmp_path / "audit", kind="audit")
     assert verify(audit).holds
-    changes = [{"attack": "badnet", "asr_lost": told[0]["lost"], "pa_lost": told[0]["lost"]}]
-    found = forged(audit, lambda report: report.update(classes_lost=told, attack_changes=changes)).findings
+    changes = [{"attack": "badnet", "asr_lost": reported[0]["lost"], "pa_lost": reported[0]["lost"]}]
+    found = forged(
+        audit, lambda report: report.update(classes_lost=reported, attack_changes=changes)
+    ).findings
     assert "report.json: attack_changes belong to an audit after cleaning" in [str(one) for one in found]
     assert "report.json: classes_lost belongs to an audit after cleaning" in [str(one) for one in found]

@@ -10,7 +10,7 @@ import pytest
 
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.main import main
-from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence.public_keys import PublicKey
 from tests.fixtures.evidence import JOB_ID, UPLOAD, edit_json, sum_again
 
 

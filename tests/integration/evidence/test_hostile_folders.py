@@ -14,7 +14,7 @@ import pytest
 
 from cleanclip.command.verify import plain_text
 from cleanclip.errors import Unreadable
-from cleanclip.evidence import keys, kinds, scans, signature, vetted_files, vettings
+from cleanclip.evidence import kinds, public_keys, scans, signature, vetted_files, vettings
 from cleanclip.evidence.claims import sections
 from cleanclip.evidence.reading import Malformed
 from cleanclip.evidence.verification import Verification, verify
@@ -210,7 +210,7 @@ def test_keys_that_are_none_are_refused_with_a_sentence(key_folder: Path, tmp_pa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     with pytest.raises(Unreadable, match="private key"):
-        keys.load(key_folder / "signing-key.pem")
+        public_keys.load(key_folder / "signing-key.pem")
     others = {
         "ed25519.pem": ed25519.Ed25519PrivateKey.generate().public_key(),
         "p384.pem": ec.generate_private_key(ec.SECP384R1()).public_key(),
@@ -219,13 +219,13 @@ def test_keys_that_are_none_are_refused_with_a_sentence(key_folder: Path, tmp_pa
         pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         (tmp_path / name).write_bytes(pem)
         with pytest.raises(Unreadable, match="P-256"):
-            keys.load(tmp_path / name)
+            public_keys.load(tmp_path / name)
     (tmp_path / "nonsense.pem").write_bytes(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
     with pytest.raises(Unreadable, match="not a public key"):
-        keys.load(tmp_path / "nonsense.pem")
+        public_keys.load(tmp_path / "nonsense.pem")
     (tmp_path / "empty").mkdir()
     with pytest.raises(Unreadable, match="holds 0"):
-        keys.load_folder(tmp_path / "empty")
+        public_keys.load_folder(tmp_path / "empty")
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from app.web.jobs.job_result import result_of
 from app.web.kit.rendering import environment
 from cleanclip.evidence.verification import verify
 from cleanclip.face import sentences
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.jobspec import SanitizeSpec
-from cleanclip.spec.report import Report, load_json
-from cleanclip.spec.verdict_texts import NOT_JUDGED
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.jobspec import SanitizeSpec
+from cleanclip.vocabulary.report import Report, load_json
+from cleanclip.vocabulary.verdict_texts import NOT_JUDGED
 from sanitizer.rendering.documents import pages
 from tests.fixtures.evidence import edit_json, left_by_a_child, packed, sum_again
 from worker.publishing.checking import check_first_audit

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from cleanclip.evidence import keys, signature, sums
-from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence import public_keys, signature, sums
+from cleanclip.evidence.public_keys import PublicKey
 from cleanclip.evidence.reading import Malformed
 from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import JOB_ID, UPLOAD, edit_json, packed, sum_again
@@ -56,7 +56,7 @@ def read_independently(folder: Path, public_pem: bytes) -> dict[str, Any]:
     return read
 
 
-def told(found: Verification) -> list[str]:
+def reported(found: Verification) -> list[str]:
     return [str(one) for one in found.findings]
 
 
@@ -71,8 +71,8 @@ def test_a_signed_folder_holds_and_says_who_signed_what_was_made_from_what(
 ) -> None:
     original = tmp_path / "original.pt"
     original.write_bytes(UPLOAD)
-    found = verify(signed, keys=[public_key], input_file=original)
-    assert told(found) == []
+    found = verify(signed, public_keys=[public_key], input_file=original)
+    assert reported(found) == []
     assert (found.signature, found.key_sha256, found.input) == ("signed", public_key.sha256, True)
     assert found.statement is not None
     facts = found.statement.predicate.observed
@@ -115,9 +115,9 @@ def test_one_byte_flipped_in_a_file_is_noticed_wherever_it_is(
     size = (folder / name).stat().st_size
     for at in {0, 1, size // 3, size // 2, size - 2, size - 1}:
         flip(folder / name, at)
-        found = verify(folder, keys=[public_key] if is_signed else [])
+        found = verify(folder, public_keys=[public_key] if is_signed else [])
         assert not found.holds, at
-        assert any(name in one for one in told(found)), (at, told(found))
+        assert any(name in one for one in reported(found)), (at, reported(found))
         assert found.signature != "signed"
         assert not verify(folder).holds, f"nobody needs a key to notice that byte {at} was changed"
         flip(folder / name, at)
@@ -159,8 +159,8 @@ def test_another_spelling_of_the_same_signature_says_the_same(signed: Path, publ
     r, s = decode_dss_signature(base64.b64decode(made["sig"]))
     made["sig"] = base64.b64encode(encode_dss_signature(r, order - s)).decode()
     path.write_text(json.dumps(bundle, indent=2).replace('"mediaType"', '"\\u006dediaType"') + "\n")
-    found = verify(signed, keys=[public_key])
-    assert (told(found), found.signature, found.key_sha256) == ([], "signed", public_key.sha256)
+    found = verify(signed, public_keys=[public_key])
+    assert (reported(found), found.signature, found.key_sha256) == ([], "signed", public_key.sha256)
     model_signing.verifying.Config().use_elliptic_key_verifier(public_key=public_key.path).verify(
         signed, path
     )
@@ -172,16 +172,20 @@ def test_another_key_beside_the_files_is_noticed_even_if_every_digest_is_made_an
     new_key(tmp_path / "forger")
     shutil.copy(tmp_path / "forger" / PUBLIC_NAME, signed / "model.sig.pub.pem")
     sum_again(signed)
-    assert "model.sig: was made with a key that is not the one in model.sig.pub.pem" in told(verify(signed))
+    assert "model.sig: was made with a key that is not the one in model.sig.pub.pem" in reported(
+        verify(signed)
+    )
     (signed / "model.sig.pub.pem").unlink()
     sum_again(signed)
-    assert any(one.startswith("model.sig.pub.pem: is missing; without it") for one in told(verify(signed)))
+    assert any(
+        one.startswith("model.sig.pub.pem: is missing; without it") for one in reported(verify(signed))
+    )
 
 
 def test_a_key_beside_files_that_nobody_signed_is_no_signature(unsigned: Path, public_key: PublicKey) -> None:
     shutil.copy(public_key.path, unsigned / "model.sig.pub.pem")
     sum_again(unsigned)
-    assert told(verify(unsigned)) == ["model.sig.pub.pem: belongs to a signature; none is there"]
+    assert reported(verify(unsigned)) == ["model.sig.pub.pem: belongs to a signature; none is there"]
 
 
 def test_no_bit_of_the_list_of_digests_can_be_flipped(unsigned: Path) -> None:
@@ -201,13 +205,13 @@ def test_no_bit_of_the_list_of_digests_can_be_flipped(unsigned: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_is_missing_is_named(signed: Path, public_key: PublicKey, name: str) -> None:
     (signed / name).unlink()
-    found = verify(signed, keys=[public_key])
-    assert any(one.file == name for one in found.findings), told(found)
+    found = verify(signed, public_keys=[public_key])
+    assert any(one.file == name for one in found.findings), reported(found)
 
 
 def test_a_signature_taken_away_is_missed_even_without_a_key(signed: Path) -> None:
     (signed / "model.sig").unlink()
-    assert told(verify(signed)) == [
+    assert reported(verify(signed)) == [
         "model.sig: is missing, though the statement says that the folder was signed"
     ]
 
@@ -215,7 +219,7 @@ def test_a_signature_taken_away_is_missed_even_without_a_key(signed: Path) -> No
 @pytest.mark.parametrize("name", ["notes.txt", ".gitattributes", ".git"])
 def test_a_file_that_was_added_is_named(signed: Path, public_key: PublicKey, name: str) -> None:
     (signed / name).write_text("x")
-    found = verify(signed, keys=[public_key])
+    found = verify(signed, public_keys=[public_key])
     assert {one.file for one in found.findings} == {name}
 
 
@@ -224,22 +228,22 @@ def test_the_files_of_another_job_do_not_fit_even_if_every_digest_is_made_anew(
 ) -> None:
     other = packed(tmp_path / "other", signer=signer, filename="another.pt")
     shutil.copy(other / "statement.json", signed / "statement.json")
-    assert "is not the file that was signed" in "".join(told(verify(signed, keys=[public_key])))
+    assert "is not the file that was signed" in "".join(reported(verify(signed, public_keys=[public_key])))
     sum_again(signed)
-    found = verify(signed, keys=[public_key])
+    found = verify(signed, public_keys=[public_key])
     assert {one.file for one in found.findings} == {"report.json", "statement.json", "SHA256SUMS"}
     assert found.signature == "invalid"
     shutil.copy(other / "model.sig", signed / "model.sig")
-    assert not verify(signed, keys=[public_key]).holds
+    assert not verify(signed, public_keys=[public_key]).holds
 
 
 def test_another_key_is_not_trusted_and_a_former_one_is_as_long_as_it_is_given(
     signed: Path, public_key: PublicKey, tmp_path: Path
 ) -> None:
     new_key(tmp_path / "new")
-    current = keys.load(tmp_path / "new" / PUBLIC_NAME)
-    found = verify(signed, keys=[current])
-    assert told(found) == ["model.sig: was made with a key that is not among those given"]
+    current = public_keys.load(tmp_path / "new" / PUBLIC_NAME)
+    found = verify(signed, public_keys=[current])
+    assert reported(found) == ["model.sig: was made with a key that is not among those given"]
     assert found.signature == "invalid"
     trusted = tmp_path / "trusted"
     trusted.mkdir()
@@ -247,7 +251,7 @@ def test_another_key_is_not_trusted_and_a_former_one_is_as_long_as_it_is_given(
     shutil.copy(current.path, trusted / "2026.pem")
     rotated = packed(tmp_path / "rotated", signer=ModelSigner(tmp_path / "new" / "signing-key.pem"))
     for folder, key in ((signed, public_key), (rotated, current)):
-        found = verify(folder, keys=keys.load_folder(trusted))
+        found = verify(folder, public_keys=public_keys.load_folder(trusted))
         assert (found.holds, found.signature, found.key_sha256) == (True, "signed", key.sha256)
 
 
@@ -263,14 +267,14 @@ def test_a_forger_who_signs_with_a_key_of_his_own_convinces_nobody(
     )
     sum_again(signed)
     forger.sign(signed, {path.name: sha256(path) for path in signed.iterdir()})
-    assert verify(signed, keys=[keys.load(tmp_path / "forger" / PUBLIC_NAME)]).holds
-    assert verify(signed, keys=[public_key]).signature == "invalid"
+    assert verify(signed, public_keys=[public_keys.load(tmp_path / "forger" / PUBLIC_NAME)]).holds
+    assert verify(signed, public_keys=[public_key]).signature == "invalid"
     # And with the trusted key's name on it: the arithmetic tells.
     edit = json.loads((signed / "model.sig").read_text())
     edit["verificationMaterial"]["publicKey"]["hint"] = public_key.hint
     (signed / "model.sig").write_text(json.dumps(edit))
-    assert f"model.sig: does not fit the key {public_key.sha256} that it names" in told(
-        verify(signed, keys=[public_key])
+    assert f"model.sig: does not fit the key {public_key.sha256} that it names" in reported(
+        verify(signed, public_keys=[public_key])
     )
     with pytest.raises(InvalidSignature):
         read_independently(signed, public_key.path.read_bytes())
@@ -280,7 +284,7 @@ def test_a_forger_who_signs_with_a_key_of_his_own_convinces_nobody(
 def test_a_truncated_signature_is_no_signature(signed: Path, public_key: PublicKey, share: float) -> None:
     content = (signed / "model.sig").read_bytes()
     (signed / "model.sig").write_bytes(content[: int(share * len(content))])
-    found = verify(signed, keys=[public_key])
+    found = verify(signed, public_keys=[public_key])
     assert found.signature == "invalid"
     assert [one.file for one in found.findings] == ["model.sig"]
 
@@ -317,7 +321,7 @@ def test_what_the_format_allows_beyond_whole_folders_is_refused_even_if_signed(
     bundle["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(made).decode()
     (signed / "model.sig").write_text(json.dumps(bundle, separators=(",", ":")))
     read_independently(signed, public_key.path.read_bytes())
-    found = verify(signed, keys=[public_key])
+    found = verify(signed, public_keys=[public_key])
     assert found.signature == "invalid"
 
 
@@ -326,4 +330,4 @@ def test_the_original_is_recognised_and_another_file_is_not(signed: Path, tmp_pa
     other.write_bytes(UPLOAD[:-1] + b"!")
     found = verify(signed, input_file=other)
     assert found.input is False
-    assert told(found) == [f"{other}: is not the input in the statement: size or SHA-256 differ"]
+    assert reported(found) == [f"{other}: is not the input in the statement: size or SHA-256 differ"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.evidence.keys import PublicKey
-from cleanclip.spec.null_set import NullSet, dump_null, load_null, sealed
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.evidence.public_keys import PublicKey
+from cleanclip.vocabulary.null_set import NullSet, dump_null, load_null, sealed
+from cleanclip.vocabulary.scan_options import ScanOptions
 from sanitizer.__main__ import main
 from tests.integration.worker.stand_in_child import a_null
 from worker import sign_null
@@ -74,9 +74,9 @@ def test_an_edited_null_with_a_digest_of_its_own_is_refused(
     edited(signed_null)
     assert main(["null", "show", str(signed_null)]) == 0, "its own digest shows nothing"
     assert verify(signed_null, key_folder / PUBLIC_NAME) == REFUSED
-    told = " ".join(capsys.readouterr().err.split())
-    assert "null.json is not the file that was signed: its SHA-256 differs." in told
-    assert "null_not_verified" in told
+    reported = " ".join(capsys.readouterr().err.split())
+    assert "null.json is not the file that was signed: its SHA-256 differs." in reported
+    assert "null_not_verified" in reported
 
 
 def test_another_key_is_refused(

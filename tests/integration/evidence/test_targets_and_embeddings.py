@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import packed
 from tests.integration.evidence.test_classes_and_places import Change, forged
@@ -42,8 +42,8 @@ def drift_put(of: str, **parts: float) -> Change:
     """What was measured of it, without what followed."""
 
     def change(report: Any) -> None:
-        told = report["drift"][of]
-        report["drift"][of] = {name: told[name] for name in ("mean", "n", "std")} | parts
+        reported = report["drift"][of]
+        report["drift"][of] = {name: reported[name] for name in ("mean", "n", "std")} | parts
 
     return change
 
@@ -56,8 +56,8 @@ def probe_put(of: str, **parts: Any) -> Change:
     """In the probe before cleaning, or `of` the first trigger, with an interval that fits its counts."""
 
     def change(report: Any) -> None:
-        told = report["before"]["attacks"][0]["linear_probe"] if of else report["before"]["linear_probe"]
-        told.update({of: to_json(wilson(*parts["counts"]))} if of else parts)
+        reported = report["before"]["attacks"][0]["linear_probe"] if of else report["before"]["linear_probe"]
+        reported.update({of: to_json(wilson(*parts["counts"]))} if of else parts)
 
     return change
 
@@ -76,8 +76,8 @@ def probe_of_a_trigger_forgotten(report: Any) -> None:
 
 def probe_forgotten_everywhere(report: Any) -> None:
     for audit in (report["before"], report["after"]):
-        for told in (audit, *audit["attacks"]):
-            told["linear_probe"] = None
+        for reported in (audit, *audit["attacks"]):
+            reported["linear_probe"] = None
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,11 @@ def test_what_was_changed_or_left_out_is_named(
 def test_an_audit_has_neither_drift_nor_a_probe_that_was_not_ordered(unsigned: Path, tmp_path: Path) -> None:
     audit = packed(tmp_path / "audit", kind="audit")
     assert verify(audit).holds
-    told = json.loads((unsigned / "report.json").read_bytes())
+    reported = json.loads((unsigned / "report.json").read_bytes())
 
     def change(report: Any) -> None:
-        report["drift"] = told["drift"]
-        report["before"]["linear_probe"] = told["before"]["linear_probe"]
+        report["drift"] = reported["drift"]
+        report["before"]["linear_probe"] = reported["before"]["linear_probe"]
 
     found = [str(one) for one in forged(audit, change).findings]
     assert "report.json: drift belongs to an audit after cleaning" in found

@@ -39,9 +39,9 @@ def test_an_operator_sets_limits_and_takes_them_back(
 ) -> None:
     project = made(capsys, "limited")["project_id"]
     assert main(["set-quota", "--project", "limited", "--waiting-jobs", "5", "--stored-bytes", "0"]) == 0
-    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    reported = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     defaults = QuotaSettings()
-    assert told == {
+    assert reported == {
         "running_jobs": str(defaults.running_jobs),
         "waiting_jobs": "5",
         "stored_bytes": "0",
@@ -51,8 +51,8 @@ def test_an_operator_sets_limits_and_takes_them_back(
         "requests_per_minute": str(defaults.requests_per_minute),
     }
     assert main(["set-quota", "--project", "limited", "--waiting-jobs", "default"]) == 0
-    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
-    assert (told["waiting_jobs"], told["stored_bytes"]) == (str(defaults.waiting_jobs), "0")
+    reported = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert (reported["waiting_jobs"], reported["stored_bytes"]) == (str(defaults.waiting_jobs), "0")
     with engine.connect() as connection:
         query = text("SELECT action FROM trail_entries WHERE project_id = :id ORDER BY id DESC LIMIT 1")
         assert connection.scalar(query, {"id": project}) == "quota.set"

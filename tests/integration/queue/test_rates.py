@@ -78,15 +78,17 @@ def test_many_at_once_do_not_pass_more_than_the_limit(make: Make) -> None:
 
 def test_without_a_broker_a_process_counts_alone_and_it_is_told_once() -> None:
     async def check() -> None:
-        told: list[None] = []
-        rates = BrokerRates("redis://127.0.0.1:1/0", on_outage=lambda: told.append(None), now_s=lambda: 0.0)
+        reported: list[None] = []
+        rates = BrokerRates(
+            "redis://127.0.0.1:1/0", on_outage=lambda: reported.append(None), now_s=lambda: 0.0
+        )
         await rates.spend("k", 60)
         asked = hits_of(rates)
         found = [await rates.spend("k", 60) for _ in range(100)]
         assert sum(one.is_allowed for one in found) == 59, "the limit holds in each process"
         assert not (await rates.look("k", 60)).is_allowed
         assert asked == [], "it is not asked for a while"
-        assert told == [None]
+        assert reported == [None]
         await rates.close()
 
     asyncio.run(check())
@@ -111,13 +113,15 @@ def test_no_crowd_of_strangers_gives_a_project_its_limit_again() -> None:
 
 def test_a_burst_of_many_tenants_is_no_outage_and_every_request_is_counted(broker_url: str) -> None:
     async def check() -> None:
-        told: list[None] = []
+        reported: list[None] = []
         prefix = secrets.token_hex(4)
-        rates = BrokerRates(broker_url, key_prefix=prefix, on_outage=lambda: told.append(None), timeout_s=2.0)
+        rates = BrokerRates(
+            broker_url, key_prefix=prefix, on_outage=lambda: reported.append(None), timeout_s=2.0
+        )
         keys = [f"k{number}" for number in range(100)]
         found = await asyncio.gather(*(rates.spend(key, 5) for _ in range(8) for key in keys))
         assert sum(one.is_allowed for one in found) == 500
-        assert told == []
+        assert reported == []
         other = BrokerRates(broker_url, key_prefix=prefix)  # another process sees the same
         assert not any([(await other.look(key, 5)).is_allowed for key in keys])
         await rates.close()
@@ -145,16 +149,16 @@ def test_a_broker_that_does_not_answer_is_away_after_three_tries() -> None:
             await asyncio.sleep(30)
             writer.close()
 
-        told: list[None] = []
+        reported: list[None] = []
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         rates = BrokerRates(
-            f"redis://127.0.0.1:{port}/0", timeout_s=0.02, on_outage=lambda: told.append(None)
+            f"redis://127.0.0.1:{port}/0", timeout_s=0.02, on_outage=lambda: reported.append(None)
         )
         found = [(await rates.spend("k", 5)).is_allowed for _ in range(2)]
-        assert told == [], "this process itself may have been late"
+        assert reported == [], "this process itself may have been late"
         found += [(await rates.spend("k", 5)).is_allowed for _ in range(5)]
-        assert told == [None]
+        assert reported == [None]
         assert found == [True] * 5 + [False] * 2, "counted meanwhile"
         await rates.close()
         server.close()

@@ -27,19 +27,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from cleanclip.spec import jobspec, report, report_inputs, scan_judging
-from cleanclip.spec.attack_options import names_of
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.control import MEASURED, SEARCHES, ControlFigures, Strongest
-from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
-from cleanclip.spec.found_triggers import FoundTrigger, has_pattern
-from cleanclip.spec.image_edits import Edit, bank
-from cleanclip.spec.measures import Difference, Estimate
-from cleanclip.spec.null_set import NullModel, NullPattern, NullSet, load_null, names_sha256, sealed
-from cleanclip.spec.plain_images import write_pattern
-from cleanclip.spec.policy import PolicySource
-from cleanclip.spec.progress import SAMPLES_REUSED
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary import jobspec, report, report_inputs, scan_judging
+from cleanclip.vocabulary.attack_options import names_of
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.control import MEASURED, SEARCHES, ControlFigures, Strongest
+from cleanclip.vocabulary.exclusions import Exclusions, LeftOut, dump_exclusions
+from cleanclip.vocabulary.found_triggers import FoundTrigger, has_pattern
+from cleanclip.vocabulary.image_edits import Edit, bank
+from cleanclip.vocabulary.measures import Difference, Estimate
+from cleanclip.vocabulary.null_set import NullModel, NullPattern, NullSet, load_null, names_sha256, sealed
+from cleanclip.vocabulary.plain_images import write_pattern
+from cleanclip.vocabulary.policy import PolicySource
+from cleanclip.vocabulary.progress import SAMPLES_REUSED
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     AuditOptions,
     DeclaredOptions,
@@ -50,9 +50,9 @@ from cleanclip.spec.recipe import (
     parse_recipe,
     to_json,
 )
-from cleanclip.spec.recommended import RecipeSource, model_of
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import (
+from cleanclip.vocabulary.recommended import RecipeSource, model_of
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_report import (
     DosePoint,
     Hypothesis,
     NamedClass,
@@ -61,7 +61,7 @@ from cleanclip.spec.scan_report import (
     ScanReport,
     dump_scan,
 )
-from cleanclip.spec.scan_statistics import (
+from cleanclip.vocabulary.scan_statistics import (
     CollapseFigures,
     CollapseRestart,
     DoseRate,
@@ -71,11 +71,11 @@ from cleanclip.spec.scan_statistics import (
     ResidualFigures,
     ScanStatistics,
 )
-from cleanclip.spec.scan_warnings import Conditions
-from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
-from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_plan import plan
-from cleanclip.spec.vet_report import (
+from cleanclip.vocabulary.scan_warnings import Conditions
+from cleanclip.vocabulary.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
+from cleanclip.vocabulary.vet_options import VetOptions
+from cleanclip.vocabulary.vet_plan import plan
+from cleanclip.vocabulary.vet_report import (
     LEVELS,
     NAMED_BY,
     Basis,
@@ -450,10 +450,10 @@ def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 def told_of_list(content: bytes) -> dict[str, Any]:
     """What a report says of a list of samples to leave out."""
-    told = json.loads(content)
+    reported = json.loads(content)
     return {
-        "num": len(told["samples"]),
-        "reason": told["reason"],
+        "num": len(reported["samples"]),
+        "reason": reported["reason"],
         "list_sha256": hashlib.sha256(content).hexdigest(),
     }
 
@@ -542,13 +542,13 @@ def figures_of(
 ) -> dict[str, Any]:
     """Of the audit before cleaning, or of that after it."""
     num_right, num_attacked = (248, 2) if is_cleaned else (250, 190)
-    told = figures(options, weights_sha256, spec["seed"], num_right=num_right, num_attacked=num_attacked)
-    for attack in told["attacks"]:
+    reported = figures(options, weights_sha256, spec["seed"], num_right=num_right, num_attacked=num_attacked)
+    for attack in reported["attacks"]:
         attack["towards_now"] = attack["towards"] if is_cleaned else None
     if spec.get("has_retrieval"):
         num_found, num_attacked = (48, 6) if is_cleaned else (50, 110)
-        told["retrieval"] = retrieval(options, num_found=num_found, num_attacked=num_attacked)
-    return told
+        reported["retrieval"] = retrieval(options, num_found=num_found, num_attacked=num_attacked)
+    return reported
 
 
 ENVIRONMENT = {
@@ -638,7 +638,9 @@ def control(seed: int, class_name: str = "apple") -> ControlFigures:
     )
 
 
-def keep_first_audit(folder: Path, change: Callable[[dict[str, Any]], object] = lambda told: None) -> None:
+def keep_first_audit(
+    folder: Path, change: Callable[[dict[str, Any]], object] = lambda reported: None
+) -> None:
     """As the library keeps it beside its states."""
     spec = json.loads((folder / "spec.json").read_text())
     document = json.loads(report.dump_json(report_of(folder, spec | {"kind": "audit"}, None)))
@@ -670,7 +672,7 @@ WAVE = Edit(edit="wave", axis="x", frequency=6, strength=50 / 255)
 
 
 def a_png(rgb: tuple[int, int, int], side: int = 2) -> bytes:
-    """A square of one colour, as `cleanclip.spec.plain_images` wants it."""
+    """A square of one colour, as `cleanclip.vocabulary.plain_images` wants it."""
     return write_pattern(side, (b"\0" + bytes(rgb) * side) * side)
 
 
@@ -844,7 +846,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         )
         for found in scan_judging.in_order(studied, judged, lambda found: 0.0)
     )
-    told = ScanReport(
+    reported = ScanReport(
         created_at=datetime.now(UTC),
         seed=spec["seed"],
         checkpoint=report_inputs.CheckpointInput(
@@ -893,7 +895,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
             anchor_settled=None if anchor is None else settled(folder, spec["seed"], "anchor"),
         ),
     )
-    return scan_judging.rejudged(told, null)
+    return scan_judging.rejudged(reported, null)
 
 
 def scan(folder: Path, spec: dict[str, Any]) -> None:
@@ -921,20 +923,20 @@ def work_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) ->
     finish(folder, "succeeded", 0, names)
 
 
-def _of_edit(told: dict[str, Any]) -> dict[str, Any]:
-    return cast(dict[str, Any], told["statistics"]["edits"]["edits"][0])
+def _of_edit(reported: dict[str, Any]) -> dict[str, Any]:
+    return cast(dict[str, Any], reported["statistics"]["edits"]["edits"][0])
 
 
-def _null_that_was_invented(told: dict[str, Any]) -> None:
+def _null_that_was_invented(reported: dict[str, Any]) -> None:
     """Scores of the null's models among which this one is nothing special."""
-    for one in told["judgements"]:
+    for one in reported["judgements"]:
         one.update(z=0.5, others=[*range(1, len(one["others"])), 0.0])
         del one["rank"]
-    del told["p_value"], told["verdict"]
+    del reported["p_value"], reported["verdict"]
 
 
-def _trigger(told: dict[str, Any], family: str) -> dict[str, Any]:
-    triggers = (one["trigger"] for one in told["hypotheses"])
+def _trigger(reported: dict[str, Any], family: str) -> dict[str, Any]:
+    triggers = (one["trigger"] for one in reported["hypotheses"])
     return cast(dict[str, Any], next(one for one in triggers if one["family"].get("family") == family))
 
 
@@ -947,46 +949,54 @@ def _with_text(image: str) -> str:
 
 
 SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "another_order": lambda told: told.update(seed=told["seed"] + 1),
-    "other_weights": lambda told: told["statistics"].update(weights_sha256="0" * 64),
-    "a_rank_that_is_none": lambda told: told["judgements"][0].update(rank=3),
-    "a_share_without_counts": lambda told: told["hypotheses"][0]["asr"].update(value=0.1),
-    "a_p_value_that_is_no_rank": lambda told: told.update(p_value=0.001),
-    "a_milder_outcome": lambda told: told["verdict"].update(outcome="inconclusive"),
-    "clean_models_that_are_misled_less": lambda told: told["hypotheses"][0]["null_figures"].update(asr=0.01),
-    "another_null": lambda told: told["null"].update(sha256="0" * 64),
-    "a_class_of_its_own": lambda told: told["hypotheses"][0].update(target="<script>alert(1)</script>"),
-    "a_word_of_its_own": lambda told: told["hypotheses"][0]["words"][0].update(word="\x1b[2J" + "x" * 100),
-    "no_edits": lambda told: told["statistics"].update(edits=None),
-    "edits_of_other_images": lambda told: told["statistics"]["edits"].update(n=NUM_HELD_OUT + 1),
-    "a_rise_over_all_images": lambda told: _of_edit(told).update(rise=1.5),
-    "a_rise_that_is_no_count": lambda told: _of_edit(told).update(rise=0.951),
-    "an_edit_towards_no_class": lambda told: _of_edit(told).update(towards=len(CLASSES)),
-    "an_edit_twice": lambda told: told["statistics"]["edits"]["edits"].append(_of_edit(told)),
-    "a_sentence_of_its_own": lambda told: told["verdict"].update(
+    "another_order": lambda reported: reported.update(seed=reported["seed"] + 1),
+    "other_weights": lambda reported: reported["statistics"].update(weights_sha256="0" * 64),
+    "a_rank_that_is_none": lambda reported: reported["judgements"][0].update(rank=3),
+    "a_share_without_counts": lambda reported: reported["hypotheses"][0]["asr"].update(value=0.1),
+    "a_p_value_that_is_no_rank": lambda reported: reported.update(p_value=0.001),
+    "a_milder_outcome": lambda reported: reported["verdict"].update(outcome="inconclusive"),
+    "clean_models_that_are_misled_less": lambda reported: reported["hypotheses"][0]["null_figures"].update(
+        asr=0.01
+    ),
+    "another_null": lambda reported: reported["null"].update(sha256="0" * 64),
+    "a_class_of_its_own": lambda reported: reported["hypotheses"][0].update(
+        target="<script>alert(1)</script>"
+    ),
+    "a_word_of_its_own": lambda reported: reported["hypotheses"][0]["words"][0].update(
+        word="\x1b[2J" + "x" * 100
+    ),
+    "no_edits": lambda reported: reported["statistics"].update(edits=None),
+    "edits_of_other_images": lambda reported: reported["statistics"]["edits"].update(n=NUM_HELD_OUT + 1),
+    "a_rise_over_all_images": lambda reported: _of_edit(reported).update(rise=1.5),
+    "a_rise_that_is_no_count": lambda reported: _of_edit(reported).update(rise=0.951),
+    "an_edit_towards_no_class": lambda reported: _of_edit(reported).update(towards=len(CLASSES)),
+    "an_edit_twice": lambda reported: reported["statistics"]["edits"]["edits"].append(_of_edit(reported)),
+    "a_sentence_of_its_own": lambda reported: reported["verdict"].update(
         sentence="This model is clean. Approved for release."
     ),
     "scores_of_the_null_that_were_invented": _null_that_was_invented,
-    "a_family_of_its_own": lambda told: told["hypotheses"][0]["trigger"]["family"].update(budget=0.5),
-    "a_pattern_left_out": lambda told: told["hypotheses"].pop(0),
-    "patterns_in_another_order": lambda told: told["hypotheses"].reverse(),
-    "another_class_than_measured": lambda told: told["hypotheses"][0].update(target=list(CLASSES)[1]),
-    "a_family_without_restarts": lambda told: told["statistics"]["collapse"][0].update(restarts=[]),
-    "more_agreement_than_restarts": lambda told: told["statistics"]["collapse"][0].update(agreement=0.96),
-    "a_statistic_that_was_not_measured": lambda told: told["hypotheses"][0].update(statistic=0.1),
-    "an_edit_that_no_bank_has": lambda told: _of_edit(told)["edit"].update(strength=0.16),
-    "no_number": lambda told: told["hypotheses"][0].update(statistic=float("nan")),
-    "a_pattern_with_a_text_chunk": lambda told: _trigger(told, "patch").update(
-        pattern=_with_text(_trigger(told, "patch")["pattern"])
+    "a_family_of_its_own": lambda reported: reported["hypotheses"][0]["trigger"]["family"].update(budget=0.5),
+    "a_pattern_left_out": lambda reported: reported["hypotheses"].pop(0),
+    "patterns_in_another_order": lambda reported: reported["hypotheses"].reverse(),
+    "another_class_than_measured": lambda reported: reported["hypotheses"][0].update(target=list(CLASSES)[1]),
+    "a_family_without_restarts": lambda reported: reported["statistics"]["collapse"][0].update(restarts=[]),
+    "more_agreement_than_restarts": lambda reported: reported["statistics"]["collapse"][0].update(
+        agreement=0.96
     ),
-    "a_pattern_with_a_page_behind_it": lambda told: _trigger(told, "patch").update(
+    "a_statistic_that_was_not_measured": lambda reported: reported["hypotheses"][0].update(statistic=0.1),
+    "an_edit_that_no_bank_has": lambda reported: _of_edit(reported)["edit"].update(strength=0.16),
+    "no_number": lambda reported: reported["hypotheses"][0].update(statistic=float("nan")),
+    "a_pattern_with_a_text_chunk": lambda reported: _trigger(reported, "patch").update(
+        pattern=_with_text(_trigger(reported, "patch")["pattern"])
+    ),
+    "a_pattern_with_a_page_behind_it": lambda reported: _trigger(reported, "patch").update(
         pattern=base64.b64encode(a_png((9, 9, 9)) + b"<script>alert(1)</script>").decode()
     ),
-    "a_picture_for_a_warp": lambda told: _trigger(told, "warp").update(
-        pattern=_trigger(told, "patch")["pattern"]
+    "a_picture_for_a_warp": lambda reported: _trigger(reported, "warp").update(
+        pattern=_trigger(reported, "patch")["pattern"]
     ),
-    "no_pattern_of_a_patch": lambda told: _trigger(told, "patch").update(pattern=None),
-    "an_image_of_something_else": lambda told: told["hypotheses"][0]["trigger"].update(
+    "no_pattern_of_a_patch": lambda reported: _trigger(reported, "patch").update(pattern=None),
+    "an_image_of_something_else": lambda reported: reported["hypotheses"][0]["trigger"].update(
         image=base64.b64encode(b"<svg onload='alert(1)'/>").decode()
     ),
 }
@@ -998,11 +1008,14 @@ def _of_other_weights(report: dict[str, Any]) -> None:
 
 
 ANCHOR_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "figures_of_another_anchor": lambda told: told["statistics"].update(anchor_sha256="0" * 64),
-    "figures_without_the_anchor": lambda told: told.update(anchor=None),
+    "figures_of_another_anchor": lambda reported: reported["statistics"].update(anchor_sha256="0" * 64),
+    "figures_without_the_anchor": lambda reported: reported.update(anchor=None),
     "weights_of_another_anchor": _of_other_weights,
-    "no_anchor": lambda told: (told.update(anchor=None), told["statistics"].update(anchor_sha256=None)),
-    "an_anchor_of_another_width": lambda told: told["anchor"]["architecture"]["model_cfg"].update(
+    "no_anchor": lambda reported: (
+        reported.update(anchor=None),
+        reported["statistics"].update(anchor_sha256=None),
+    ),
+    "an_anchor_of_another_width": lambda reported: reported["anchor"]["architecture"]["model_cfg"].update(
         embed_dim=3
     ),
 }
@@ -1120,10 +1133,10 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _canonical_input(folder: Path, name: str, upload_sha256: str | None) -> report_inputs.CheckpointInput:
-    told = json.loads((folder / "inputs" / name / "config.json").read_text())["checkpoint"]
+    reported = json.loads((folder / "inputs" / name / "config.json").read_text())["checkpoint"]
     return report_inputs.CheckpointInput(
-        upload_sha256=upload_sha256 or told["upload_sha256"],
-        weights_sha256=told["weights_sha256"],
+        upload_sha256=upload_sha256 or reported["upload_sha256"],
+        weights_sha256=reported["weights_sha256"],
         layout="open_clip",
         architecture=ARCHITECTURE.to_config(),
         num_parameters=NUM_PARAMETERS,
@@ -1160,9 +1173,9 @@ def told_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
     """A change of report.json alone."""
 
     def changed(files: dict[str, bytes]) -> None:
-        told = json.loads(files["report.json"])
-        change(told)
-        files["report.json"] = json.dumps(told).encode()
+        reported = json.loads(files["report.json"])
+        change(reported)
+        files["report.json"] = json.dumps(reported).encode()
 
     return changed
 
@@ -1171,9 +1184,9 @@ def listed_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
     """A change of excluded.json, with its digest in the report."""
 
     def changed(files: dict[str, bytes]) -> None:
-        told, found = json.loads(files["excluded.json"]), json.loads(files["report.json"])
-        change(told)
-        files["excluded.json"] = json.dumps(told).encode()
+        reported, found = json.loads(files["excluded.json"]), json.loads(files["report.json"])
+        change(reported)
+        files["excluded.json"] = json.dumps(reported).encode()
         found["list_sha256"] = hashlib.sha256(files["excluded.json"]).hexdigest()
         files["report.json"] = json.dumps(found).encode()
 
@@ -1200,37 +1213,45 @@ def scored_otherwise(
 
 VET_LIES: dict[str, Change] = {
     "a_warning_of_its_own": told_otherwise(
-        lambda told: told.update(warnings=["This dataset is clean. Approved for release."])
+        lambda reported: reported.update(warnings=["This dataset is clean. Approved for release."])
     ),
     "a_reason_for_a_score_of_its_own": told_otherwise(
-        lambda told: told["not_computed"][0].update(reason="This dataset is clean.")
+        lambda reported: reported["not_computed"][0].update(reason="This dataset is clean.")
     ),
-    "a_score_by_another_model": told_otherwise(lambda told: told["scores"][0].update(by="both")),
-    "another_seed": told_otherwise(lambda told: told.update(seed=told["seed"] + 1)),
-    "another_share": told_otherwise(lambda told: told["options"].update(share=0.01)),
-    "fewer_set_aside": told_otherwise(lambda told: told["set_aside"].update(num=1)),
-    "more_samples_than_there_are": told_otherwise(lambda told: told["data"][0].update(num_samples=10**6)),
-    "another_anchor": told_otherwise(lambda told: told["anchor"].update(weights_sha256="0" * 64)),
-    "no_trusted_set": told_otherwise(lambda told: told.update(data=told["data"][:1])),
+    "a_score_by_another_model": told_otherwise(lambda reported: reported["scores"][0].update(by="both")),
+    "another_seed": told_otherwise(lambda reported: reported.update(seed=reported["seed"] + 1)),
+    "another_share": told_otherwise(lambda reported: reported["options"].update(share=0.01)),
+    "fewer_set_aside": told_otherwise(lambda reported: reported["set_aside"].update(num=1)),
+    "more_samples_than_there_are": told_otherwise(
+        lambda reported: reported["data"][0].update(num_samples=10**6)
+    ),
+    "another_anchor": told_otherwise(lambda reported: reported["anchor"].update(weights_sha256="0" * 64)),
+    "no_trusted_set": told_otherwise(lambda reported: reported.update(data=reported["data"][:1])),
     "a_combined_value_that_does_not_follow": told_otherwise(
-        lambda told: told["worst"][0].update(combined=0.9)
+        lambda reported: reported["worst"][0].update(combined=0.9)
     ),
-    "a_p_value_that_is_no_count": told_otherwise(lambda told: told["worst"][0]["scores"][0].update(p=1e-6)),
-    "a_caption_too_long": told_otherwise(lambda told: told["worst"][0].update(caption="x" * 1001)),
+    "a_p_value_that_is_no_count": told_otherwise(
+        lambda reported: reported["worst"][0]["scores"][0].update(p=1e-6)
+    ),
+    "a_caption_too_long": told_otherwise(lambda reported: reported["worst"][0].update(caption="x" * 1001)),
     "an_svg_for_an_image": told_otherwise(
-        lambda told: told["worst"][0].update(image=base64.b64encode(b"<svg onload='alert(1)'/>").decode())
+        lambda reported: reported["worst"][0].update(
+            image=base64.b64encode(b"<svg onload='alert(1)'/>").decode()
+        )
     ),
-    "scores_that_are_others": told_otherwise(lambda told: told.update(scores_sha256="0" * 64)),
-    "a_sample_of_its_own": told_otherwise(lambda told: told["worst"][0].update(key="another")),
+    "scores_that_are_others": told_otherwise(lambda reported: reported.update(scores_sha256="0" * 64)),
+    "a_sample_of_its_own": told_otherwise(lambda reported: reported["worst"][0].update(key="another")),
     "no_number_among_figures": told_otherwise(
-        lambda told: told["scores"][0]["vetted"].update(median=float("nan"))
+        lambda reported: reported["scores"][0]["vetted"].update(median=float("nan"))
     ),
-    "another_median": told_otherwise(lambda told: told["scores"][0]["vetted"].update(median=0.123)),
-    "a_list_of_another_dataset": listed_otherwise(lambda told: told.update(dataset_sha256="0" * 64)),
+    "another_median": told_otherwise(lambda reported: reported["scores"][0]["vetted"].update(median=0.123)),
+    "a_list_of_another_dataset": listed_otherwise(lambda reported: reported.update(dataset_sha256="0" * 64)),
     "a_list_of_other_samples": listed_otherwise(
-        lambda told: told["samples"][0].update(key="not-of-the-dataset")
+        lambda reported: reported["samples"][0].update(key="not-of-the-dataset")
     ),
-    "a_reason_of_its_own": listed_otherwise(lambda told: told.update(reason="<script>alert(1)</script>")),
+    "a_reason_of_its_own": listed_otherwise(
+        lambda reported: reported.update(reason="<script>alert(1)</script>")
+    ),
     "a_line_twice": scored_otherwise(lambda lines: lines.append(lines[-1])),
     "a_line_less": scored_otherwise(lambda lines: lines.pop()),
     "a_good_sample_set_aside": scored_otherwise(
@@ -1294,8 +1315,8 @@ def recheck(folder: Path, spec: dict[str, Any]) -> None:
         cleaned = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
         made = json.loads((place / "config.json").read_text())["checkpoint"]["cleaned"]
         is_cleaned = made["from_weights_sha256"] != cleaned
-    told = report_of(folder, spec | kind, cleaned, is_cleaned=is_cleaned is not False)
-    found = {"measured": told.measured, "architecture": told.architecture}
+    reported = report_of(folder, spec | kind, cleaned, is_cleaned=is_cleaned is not False)
+    found = {"measured": reported.measured, "architecture": reported.architecture}
     if spec["is_cleaned"]:
         found["control"] = control(spec["control_seed"], first_class(folder))
     value = parse(jobspec.RecheckedFigures, found)
@@ -1408,14 +1429,14 @@ def diverge_and_link(folder: Path) -> None:
 
 def diverge_and_lie(folder: Path) -> None:
     """With an audit that holds what is not a number."""
-    keep_first_audit(folder, lambda told: told["ca"].update(successes=float("nan")))
+    keep_first_audit(folder, lambda reported: reported["ca"].update(successes=float("nan")))
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=DIVERGED)
 
 
 def tell_of_other_weights(folder: Path) -> None:
     """And go on as if nothing were: who waits for the end waits long."""
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
-    keep_first_audit(folder, lambda told: told.update(weights_sha256="0" * 64))
+    keep_first_audit(folder, lambda reported: reported.update(weights_sha256="0" * 64))
     say(type="phase_started", phase="finetune", total=NUM_STEPS, unit="steps")
     time.sleep(FOREVER_S)
 
@@ -1426,7 +1447,7 @@ def tell_one_thing_and_report_another(folder: Path) -> None:
     options = parse(AuditOptions, spec["audit"])
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
     other = figures(options, came_in, spec["seed"], num_right=250, num_attacked=100)
-    keep_first_audit(folder, lambda told: told.update(other))
+    keep_first_audit(folder, lambda reported: reported.update(other))
     say(type="phase_started", phase="finetune", total=NUM_STEPS, unit="steps")
     time.sleep(2.5)
     finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64))
@@ -1493,9 +1514,9 @@ def invent_figures(folder: Path) -> None:
     finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64, came_in))
 
 
-def _near_classes(told: dict[str, Any]) -> None:
-    told["conditions"].update(num_near=1)
-    del told["warnings"]
+def _near_classes(reported: dict[str, Any]) -> None:
+    reported["conditions"].update(num_near=1)
+    del reported["warnings"]
 
 
 def invent_a_search(folder: Path) -> None:
@@ -1506,7 +1527,9 @@ def invent_a_search(folder: Path) -> None:
         work(folder)
     if spec["kind"] == "vet":
         sentence = "This model is clean. Approved for release."
-        vet_and_lie(folder, change=told_otherwise(lambda told: told["worst"][0].update(caption=sentence)))
+        vet_and_lie(
+            folder, change=told_otherwise(lambda reported: reported["worst"][0].update(caption=sentence))
+        )
     work_and_lie(folder, change=_near_classes)
 
 
@@ -1627,18 +1650,18 @@ def scan_honestly_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], ob
     work(folder)
 
 
-def _forget_what_was_found(told: dict[str, Any]) -> None:
+def _forget_what_was_found(reported: dict[str, Any]) -> None:
     """An audit of all but the trigger that the scan found, which is the last."""
-    for part in (told["audit"], told["before"], told["after"], told["verdict"]):
+    for part in (reported["audit"], reported["before"], reported["after"], reported["verdict"]):
         part["attacks"].pop()
-    told["attack_changes"].pop()
-    told["scan"]["found"][0]["attack"] = None
+    reported["attack_changes"].pop()
+    reported["scan"]["found"][0]["attack"] = None
 
 
 FIRST_SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "audit_less_than_was_found": _forget_what_was_found,
-    "tell_of_another_scan": lambda told: told["scan"].update(p_value=0.5),
-    "tell_of_no_scan": lambda told: told.update(scan=None),
+    "tell_of_another_scan": lambda reported: reported["scan"].update(p_value=0.5),
+    "tell_of_no_scan": lambda reported: reported.update(scan=None),
 }
 """Of the report of a cleaning that scanned first."""
 

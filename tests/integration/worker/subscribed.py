@@ -14,8 +14,8 @@ from app.db.sealing import Sealer
 from app.db.session import Database
 from app.domain.ids import new_id
 from app.domain.states import JobKind
+from app.domain.webhook_messages import SUBSCRIBABLE, WebhookEvent, new_secret
 from app.domain.webhook_urls import ReachRules
-from app.domain.webhooks import SUBSCRIBABLE, WebhookEvent, new_secret
 from tests.fakes.webhook_receiver import Receiver
 from tests.fixtures.webhooks import WEBHOOKS_KEY
 from tests.integration.worker.world import World

@@ -87,8 +87,8 @@ def seen(level: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         "disk": "/dev/vda",
         "shared memory": str(shared),
     }
-    told = [json.dumps(calls(level)), json.dumps(places), json.dumps(os.getpid())]
-    command = [sys.executable, str(PROBE), *told, str(job)]
+    reported = [json.dumps(calls(level)), json.dumps(places), json.dumps(os.getpid())]
+    command = [sys.executable, str(PROBE), *reported, str(job)]
     secrets = {"CLEANCLIP_STORAGE__SECRET_KEY": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY, "HOME": "/root"}
     with (folder / "open in the worker").open("w") as held:
         os.set_inheritable(held.fileno(), True)
@@ -105,13 +105,13 @@ def status(seen: dict[str, Any]) -> dict[str, str]:
 
 
 def test_it_has_no_capability_and_can_gain_none(seen: dict[str, Any], level: str) -> None:
-    told = status(seen)
-    assert told["NoNewPrivs"] == "1"
+    reported = status(seen)
+    assert reported["NoNewPrivs"] == "1"
     names = ["CapInh", "CapPrm", "CapEff", "CapAmb"]
     if level != "none" or os.geteuid() == 0:  # who has no capability cannot lower the bound, and needs not
         names.append("CapBnd")
     for name in names:
-        assert int(told[name], 16) == 0, name
+        assert int(reported[name], 16) == 0, name
 
 
 def test_the_kernel_asks_our_program_before_each_call(seen: dict[str, Any]) -> None:
@@ -214,12 +214,12 @@ def test_namespaces_are_its_own_where_the_level_says_so(seen: dict[str, Any], le
 @needs_landlock
 def test_in_shared_memory_it_finds_and_leaves_nothing(seen: dict[str, Any], level: str) -> None:
     """The machine's, where other servers keep memory of theirs, is not its own."""
-    told = seen["shared memory"]
+    reported = seen["shared memory"]
     if level == "none":
-        assert set(told.values()) == {"EACCES"}
+        assert set(reported.values()) == {"EACCES"}
     else:
-        assert told["own"] == told["names"] == "done"
-        assert told["found"] == "EACCES", "nothing was there"
+        assert reported["own"] == reported["names"] == "done"
+        assert reported["found"] == "EACCES", "nothing was there"
     assert not Path("/dev/shm/of-the-child").exists()
 
 
@@ -322,8 +322,14 @@ def test_several_processes_of_one_job_speak_tcp_with_each_other_and_reach_nothin
         with pytest.raises(ValueError, match="the machine's"):
             run_in_job(tmp_path, level, command, talks_to_itself=True)
         return
-    told = run_in_job(tmp_path, level, command, talks_to_itself=True)
-    assert told.splitlines() == ["heard lo", *["ENETUNREACH"] * 2, "full True", *["no more"] * 4, "no pair"]
+    reported = run_in_job(tmp_path, level, command, talks_to_itself=True)
+    assert reported.splitlines() == [
+        "heard lo",
+        *["ENETUNREACH"] * 2,
+        "full True",
+        *["no more"] * 4,
+        "no pair",
+    ]
 
 
 def test_no_folder_that_the_command_names_opens_with_it(tmp_path: Path) -> None:

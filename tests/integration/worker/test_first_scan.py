@@ -15,11 +15,11 @@ from app.db.models.job import Job
 from app.domain.object_keys import states_prefix
 from app.domain.states import DatasetKind, JobKind, JobState
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.recipe import AuditOptions, to_json
-from cleanclip.spec.report import load_json
-from cleanclip.spec.scan_report import dump_scan, load_scan
+from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.recipe import AuditOptions, to_json
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.scan_report import dump_scan, load_scan
 from lab.drills.processes import processes_in, signal_all
 from tests.fixtures.shards import make_pairs
 from tests.integration.worker.stand_in_child import FIRST_SCAN_LIES
@@ -115,7 +115,7 @@ def test_a_lie_of_the_scan_fails_the_job(world: World, lie: str) -> None:
     assert world.runner(lie).run(job_id) is JobState.FAILED
     row = world.job(job_id)
     assert row.error is not None
-    assert (row.error["code"], row.error["phase"]) == ("outputs_not_believed", "stage")
+    assert (row.error["code"], row.error["phase"]) == ("outputs_rejected", "stage")
     assert world.artifacts(job_id) == {}
 
 
@@ -125,7 +125,7 @@ def test_a_child_that_breaks_the_contract_is_not_believed(world: World, behaviou
     assert world.runner(behaviour).run(job_id) is JobState.FAILED
     row = world.job(job_id)
     assert row.error is not None
-    assert row.error["code"] == "outputs_not_believed"
+    assert row.error["code"] == "outputs_rejected"
     assert world.artifacts(job_id) == {}
 
 

@@ -124,7 +124,7 @@ def test_files_of_others_are_never_published_in_the_name_of_a_job(world: World, 
     """At the first attempt: who was taken over once would be again."""
     job = world.sanitize_job(max_attempts=3)
     assert world.runner(behaviour).run(job.id) is JobState.FAILED
-    assert error_of(world, job.id)["code"] == "outputs_not_believed"
+    assert error_of(world, job.id)["code"] == "outputs_rejected"
     assert world.keys(f"outputs/{world.project_id}/") == []
 
 
@@ -168,7 +168,7 @@ def recheck_job(world: World, kind: str) -> Job:
 def test_a_pickle_never_becomes_canonical_weights(world: World) -> None:
     checkpoint, job = world.checkpoint()
     assert world.runner("inspect_a_pickle").run(job.id) is JobState.FAILED
-    assert error_of(world, job.id)["code"] == "outputs_not_believed"
+    assert error_of(world, job.id)["code"] == "outputs_rejected"
     assert world.keys(f"checkpoints/{world.project_id}/{checkpoint.id}/") == []
 
 
@@ -176,7 +176,7 @@ def test_another_model_than_the_uploads_becomes_no_canonical_weights_of_it(world
     checkpoint, job = world.checkpoint()
     assert world.runner("inspect_another_model").run(job.id) is JobState.FAILED
     error = error_of(world, job.id)
-    assert error["code"] == "outputs_not_believed"
+    assert error["code"] == "outputs_rejected"
     assert "a second conversion of the upload gives other weights" in error["message"]
     assert world.keys(f"checkpoints/{world.project_id}/{checkpoint.id}/") == []
 
@@ -193,7 +193,7 @@ def test_every_checkpoint_is_converted_again(world: World) -> None:
 def test_a_validation_of_other_files_makes_no_data_set_ready(world: World) -> None:
     dataset, job = world.dataset(DatasetKind.PAIRS, {"0.tar": b"x"})
     assert world.runner("validate_other_files").run(job.id) is JobState.FAILED
-    assert error_of(world, job.id)["code"] == "outputs_not_believed"
+    assert error_of(world, job.id)["code"] == "outputs_rejected"
     with world.database.unit_of_work() as unit:
         assert unit.datasets.get(world.project_id, dataset.id).state is DatasetState.REJECTED
 
@@ -310,7 +310,7 @@ def test_a_child_that_tells_of_states_without_end_is_ended(world: World) -> None
 
 def test_a_file_of_holes_is_not_published(world: World) -> None:
     error = hostile(world, "claim_a_report_of_holes")
-    assert error["code"] == "outputs_not_believed"
+    assert error["code"] == "outputs_rejected"
     assert "holes" in error["message"]
 
 

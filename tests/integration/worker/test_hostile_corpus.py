@@ -16,8 +16,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from cleanclip.spec.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, INSPECTION_ADAPTER, UPLOAD_PATH, InspectSpec
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.jobspec import (
+    EXIT_REFUSED,
+    EXIT_SUCCEEDED,
+    INSPECTION_ADAPTER,
+    UPLOAD_PATH,
+    InspectSpec,
+)
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from tests.fixtures.benign_checkpoints import BENIGN
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
 from tests.fixtures.hostile.canaries import CanaryPort

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, PAIRS_PATH, ValidateSpec
+from cleanclip.vocabulary.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, PAIRS_PATH, ValidateSpec
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.real_child import MAX_WALL_S, run_child

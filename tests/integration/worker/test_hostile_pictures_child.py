@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.jobspec import CHECKPOINT_PATH, EXIT_REFUSED, LABELLED_PATH, AuditSpec
-from cleanclip.spec.progress import PhaseStarted
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CustomPatchOptions
+from cleanclip.vocabulary.jobspec import CHECKPOINT_PATH, EXIT_REFUSED, LABELLED_PATH, AuditSpec
+from cleanclip.vocabulary.progress import PhaseStarted
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CustomPatchOptions
 from tests.fixtures.audited import write_model
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.real_child import MAX_WALL_S, run_child

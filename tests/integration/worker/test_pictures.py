@@ -12,7 +12,13 @@ from PIL import Image
 
 from app.domain.dataset_references import MAX_SAMPLES_BYTES
 from app.schemas.datasets import DatasetSamplesOut
-from cleanclip.spec.jobspec import DRAWN_ADAPTER, MAX_DRAWN_SIDE, MAX_DRAWN_TEXT, DrawnSample, DrawnSamples
+from cleanclip.vocabulary.jobspec import (
+    DRAWN_ADAPTER,
+    MAX_DRAWN_SIDE,
+    MAX_DRAWN_TEXT,
+    DrawnSample,
+    DrawnSamples,
+)
 from worker.publishing.sample_images import draw_samples
 
 

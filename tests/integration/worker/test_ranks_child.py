@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_INTERRUPTED,
     EXIT_SUCCEEDED,
@@ -24,9 +24,9 @@ from cleanclip.spec.jobspec import (
     PAIRS_PATH,
     SanitizeSpec,
 )
-from cleanclip.spec.progress import Noted, ProgressEvent, StateSaved
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
-from cleanclip.spec.report import Report, load_json
+from cleanclip.vocabulary.progress import Noted, ProgressEvent, StateSaved
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.report import Report, load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.real_child import Ran, descendants, run_child
 from tests.fixtures.shards import make_labelled, make_pairs

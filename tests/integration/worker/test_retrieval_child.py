@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
@@ -14,9 +14,9 @@ from cleanclip.spec.jobspec import (
     RETRIEVAL_PATH,
     AuditSpec,
 )
-from cleanclip.spec.progress import PhaseStarted
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.progress import PhaseStarted
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions
+from cleanclip.vocabulary.report import load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.hostile_shards import SHARDS

@@ -15,7 +15,7 @@ from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobSta
 from app.schemas.datasets import DatasetSamplesOut
 from app.schemas.jobs import ResultOut
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.progress import SAMPLES_REUSED
+from cleanclip.vocabulary.progress import SAMPLES_REUSED
 from tests.integration.worker.world import World, wait_until
 from worker.confinement import sandbox
 
@@ -68,13 +68,18 @@ def test_a_job_whose_loss_explodes_keeps_what_was_measured_before(world: World) 
     row = world.job(job.id)
     assert row.error is not None
     assert (row.error["code"], row.error["phase"], row.attempts_used) == ("loss_not_finite", "finetune", 1)
-    told = ResultOut.model_validate(row.result)
-    assert told.before is not None
-    assert (told.before.ca.n, len(told.before.attacks)) == (300, 4)
-    assert (told.preliminary, told.verdict, told.after, told.artifact_ids) == (True, None, None, [])
-    assert told.before_verdict is not None
-    assert told.before_verdict.outcome == "fail"
-    assert verdicts(world, told.before.weights_sha256) == [("before_cleaning", "fail", job.id)]
+    reported = ResultOut.model_validate(row.result)
+    assert reported.before is not None
+    assert (reported.before.ca.n, len(reported.before.attacks)) == (300, 4)
+    assert (reported.preliminary, reported.verdict, reported.after, reported.artifact_ids) == (
+        True,
+        None,
+        None,
+        [],
+    )
+    assert reported.before_verdict is not None
+    assert reported.before_verdict.outcome == "fail"
+    assert verdicts(world, reported.before.weights_sha256) == [("before_cleaning", "fail", job.id)]
     assert world.artifacts(job.id) == {}
     assert row.resume_state is None, "nothing goes on from it"
     stored = {item.key for item in world.store.list_prefix(states_prefix(world.project_id, job.id))}
@@ -115,7 +120,7 @@ def test_a_first_audit_that_lies_ends_the_job_and_nothing_of_it_is_kept(world: W
     assert world.runner(behaviour).run(job.id) is JobState.FAILED
     row = world.job(job.id)
     assert row.error is not None
-    assert (row.error["code"], row.result) == ("outputs_not_believed", None)
+    assert (row.error["code"], row.result) == ("outputs_rejected", None)
     with world.database.unit_of_work() as unit:
         assert unit.verdicts.of_job(world.project_id, job.id, 5) == (None, NO_VERDICTS)
     if behaviour == "tell_one_thing_and_report_another":
@@ -147,8 +152,8 @@ def test_only_a_training_that_may_be_shared_out_can_talk_to_itself(world: World)
     notes = []
     for job, max_ranks in ((world.sanitize_job(), 2), (world.sanitize_job(), 1), (world.audit_job(), 2)):
         assert world.runner("talk_to_itself", max_ranks=max_ranks).run(job.id) is JobState.SUCCEEDED
-        told = [event.data["message"] for event in world.events(job.id) if event.type == "noted"]
-        notes += [message for message in told if message.endswith("are reused.")]
+        reported = [event.data["message"] for event in world.events(job.id) if event.type == "noted"]
+        notes += [message for message in reported if message.endswith("are reused.")]
     allowed = (1, "silent") if sandbox.strongest_isolation() == "none" else (2, "heard")
     expected = (allowed, (1, "silent"), (0, "silent"))
     assert notes == [SAMPLES_REUSED(done=number, total=0, name=how) for number, how in expected]
@@ -239,7 +244,7 @@ def test_a_validated_data_set_is_pinned_by_size_etag_and_digest(world: World) ->
 def test_a_data_set_whose_child_passes_a_picture_for_pixels_is_not_believed_at_all(world: World) -> None:
     _, job = world.dataset(DatasetKind.PAIRS, {"0.tar": b"x"})
     world.runner("pass_a_picture_for_pixels").run(job.id)
-    assert world.events(job.id)[-1].data["error"]["code"] == "outputs_not_believed"
+    assert world.events(job.id)[-1].data["error"]["code"] == "outputs_rejected"
     assert world.artifacts(job.id) == {}
 
 

@@ -14,9 +14,9 @@ from app.domain.states import DatasetKind, JobKind, JobState
 from app.services import nulls
 from cleanclip.evidence.statement import dataset_sha256
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.null_set import dump_null
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
+from cleanclip.vocabulary.null_set import dump_null
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from lab.testbed.writing import write_labelled_shards
 from tests.fixtures.audited import (
     CLASS_NAMES,
@@ -103,13 +103,13 @@ def test_a_scan_publishes_its_report_the_null_and_a_verdict_on_the_weights(
 
 def changed_by_hand(folder: Path) -> None:
     """A figure or a null that is changed is named."""
-    told = json.loads((folder / "report.json").read_text())
-    told["hypotheses"][0]["asr"]["value"] = 0.5
-    (folder / "report.json").write_text(json.dumps(told))
+    reported = json.loads((folder / "report.json").read_text())
+    reported["hypotheses"][0]["asr"]["value"] = 0.5
+    (folder / "report.json").write_text(json.dumps(reported))
     assert "hypotheses[0].asr.value" in [one.where for one in verify(folder).findings]
-    told["hypotheses"][0]["asr"] = {"n": 10, "successes": 5}
-    told["p_value"] = 0.01
-    (folder / "report.json").write_text(json.dumps(told))
+    reported["hypotheses"][0]["asr"] = {"n": 10, "successes": 5}
+    reported["p_value"] = 0.01
+    (folder / "report.json").write_text(json.dumps(reported))
     null = a_null(OPTIONS, NAMES, images_sha256="0" * 64, seed=7)
     (folder / "null.json").write_bytes(dump_null(replace(null, name="mine")))
     findings = [str(one) for one in verify(folder).findings]
@@ -123,10 +123,10 @@ def test_a_scan_with_an_anchor_states_whose_weights_it_had(world: World, tmp_pat
     assert world.runner().run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
     folder = downloaded(world, job_id, tmp_path / "scanned")
     assert verify(folder).findings == ()
-    told = json.loads((folder / "report.json").read_text())
+    reported = json.loads((folder / "report.json").read_text())
     statement = json.loads((folder / "statement.json").read_text())
     order = statement["predicate"]["observed"]["order"]
-    assert order["anchor_weights_sha256"] == told["anchor"]["weights_sha256"]
+    assert order["anchor_weights_sha256"] == reported["anchor"]["weights_sha256"]
     order["anchor_weights_sha256"] = "0" * 64
     (folder / "statement.json").write_text(json.dumps(statement))
     findings = [str(one) for one in verify(folder).findings]
@@ -140,7 +140,7 @@ def test_a_scan_with_another_anchor_than_it_was_given_fails(world: World, lie: s
     assert world.runner(lie).run(job_id) is JobState.FAILED
     row = world.job(job_id)
     assert row.error is not None
-    assert (row.error["code"], row.result) == ("outputs_not_believed", None)
+    assert (row.error["code"], row.result) == ("outputs_rejected", None)
     assert world.artifacts(job_id) == {}
 
 
@@ -173,7 +173,7 @@ def test_a_scan_whose_report_lies_fails_and_publishes_nothing(world: World) -> N
     assert world.runner("a_milder_outcome").run(job_id) is JobState.FAILED
     row = world.job(job_id)
     assert row.error is not None
-    assert (row.error["code"], row.result) == ("outputs_not_believed", None)
+    assert (row.error["code"], row.result) == ("outputs_rejected", None)
     assert world.artifacts(job_id) == {}
 
 
@@ -284,10 +284,10 @@ def test_a_scan_whose_machine_is_lost_goes_on_with_its_finished_parts_on_another
         spec={"scan": to_json(longer), "null": None},
     )
     assert world.runner(**REAL).run(undisturbed.id) is JobState.SUCCEEDED
-    told, expected = (json.loads(world.artifacts(one)["report.json"]) for one in (job_id, undisturbed.id))
-    for report in (told, expected):
+    reported, expected = (json.loads(world.artifacts(one)["report.json"]) for one in (job_id, undisturbed.id))
+    for report in (reported, expected):
         del report["created_at"], report["origin"], report["statistics"]["wall_s"]
-    assert told == expected
+    assert reported == expected
 
 
 REAL: dict[str, Any] = {"child_command": sandbox.DEFAULT_COMMAND}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.domain.states import JobState
-from cleanclip.spec.control import ControlFigures
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.control import ControlFigures
+from cleanclip.vocabulary.report import load_json
 from tests.integration.worker.world import World
 from worker.publishing.signing import ModelSigner
 from worker.signing_keys import new_key

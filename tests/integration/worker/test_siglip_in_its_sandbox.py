@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_SUCCEEDED,
     PATH_OF_ROLE,
     TOKENIZERS_VARIABLE,
     AuditSpec,
 )
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
 from tests.fixtures.real_child import run_child

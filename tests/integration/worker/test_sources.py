@@ -19,7 +19,7 @@ from app.services import sources
 from app.services.api_keys import Caller
 from app.settings import DatasetSettings, Settings, SourceSettings
 from app.storage.s3 import S3Store
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from tests.fakes.hub import Hub, endless, redirects_to, send
 from tests.fixtures.checkpoints import DECLARED, RESNET_CONFIG, write_open_clip_safetensors
 from tests.integration.worker.world import World
@@ -97,9 +97,9 @@ def test_a_checkpoint_of_a_hub_is_fetched_inspected_and_says_where_it_comes_from
     audit = world.audit_job(checkpoint_id=row.id)
     assert world.runner().run(audit.id) is JobState.SUCCEEDED
     files = world.artifacts(audit.id)
-    told = json.loads(files["report.json"])["origin"]["source"]
+    reported = json.loads(files["report.json"])["origin"]["source"]
     stated = json.loads(files["statement.json"])["predicate"]["observed"]["checkpoint"]["source"]
-    assert told == stated == without_times(found.source) | {"fetched_at": found.source["fetched_at"]}
+    assert reported == stated == without_times(found.source) | {"fetched_at": found.source["fetched_at"]}
     with world.hands.unit_of_work() as unit:
         upload = unit.uploads.get(world.project_id, found.upload_id)
     assert (upload.size_bytes, upload.declared_sha256, upload.filename) == (
@@ -121,9 +121,12 @@ def test_the_query_of_an_address_is_told_to_nobody_and_kept_no_longer_than_it_is
     assert (found.source or {})["ordered"] == f"{address}?…"
     audit = world.audit_job(checkpoint_id=row.id)
     assert world.runner().run(audit.id) is JobState.SUCCEEDED
-    told = [*world.artifacts(audit.id).values(), *(str(one.data).encode() for one in world.events(job.id))]
-    assert not any(b"SECRET" in one for one in told)
-    assert any("?…".encode() in one or b"?\\u2026" in one for one in told)
+    reported = [
+        *world.artifacts(audit.id).values(),
+        *(str(one.data).encode() for one in world.events(job.id)),
+    ]
+    assert not any(b"SECRET" in one for one in reported)
+    assert any("?…".encode() in one or b"?\\u2026" in one for one in reported)
 
 
 def test_what_arrives_late_takes_nothing_from_the_attempt_that_came_after(
@@ -278,8 +281,10 @@ def test_the_real_library_reads_a_fetched_model_and_what_stands_beside_it_need_n
         world, "hf://lab/tiny/v1/open_clip_model.safetensors", most=2**30, image_mean=(0.4, 0.4, 0.4)
     )
     assert runner.run(job.id) is JobState.SUCCEEDED
-    told = (checkpoint(world, declared.id).inspection or {})["architecture"]["preprocess_cfg"]
-    assert (told["mean"], told["resize_mode"]) == ([0.4, 0.4, 0.4], "squash"), "what was declared wins"
+    reported = (checkpoint(world, declared.id).inspection or {})["architecture"]["preprocess_cfg"]
+    assert (reported["mean"], reported["resize_mode"]) == ([0.4, 0.4, 0.4], "squash"), (
+        "what was declared wins"
+    )
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ import pytest
 from app.domain.states import DatasetKind, JobKind, JobState
 from cleanclip.evidence import sentences
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.vet_options import VetOptions
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_pairs
 from tests.integration.worker.stand_in_child import NUM_IMAGES, NUM_PAIRS, NUM_TRUSTED
@@ -81,8 +81,8 @@ def test_a_vetting_publishes_its_report_the_scores_and_the_list(world: World, tm
     assert "That the samples which are set aside are poisoned" in not_proven
     observed = json.loads((folder / "statement.json").read_text())["predicate"]["observed"]
     assert [one["role"] for one in observed["data"]] == ["pairs", "trusted"]
-    told = json.loads((folder / "report.json").read_text())
-    assert observed["order"]["anchor_weights_sha256"] == told["anchor"]["weights_sha256"]
+    reported = json.loads((folder / "report.json").read_text())
+    assert observed["order"]["anchor_weights_sha256"] == reported["anchor"]["weights_sha256"]
     changed_by_hand(folder)
 
 
@@ -123,17 +123,17 @@ def test_a_vetting_that_lies_fails_and_publishes_nothing(world: World, lie: str)
     assert world.runner(lie).run(job_id) is JobState.FAILED
     row = world.job(job_id)
     assert row.error is not None
-    assert row.error["code"] in {"outputs_not_believed", "figures_not_confirmed"}
+    assert row.error["code"] in {"outputs_rejected", "figures_not_confirmed"}
     assert row.result is None
     assert world.artifacts(job_id) == {}
 
 
 def excluding(world: World, role: str, vetting: str) -> dict[str, Any]:
     """As an order pins the list of a vetting."""
-    told = (world.job(vetting).result or {})["vet"]
+    reported = (world.job(vetting).result or {})["vet"]
     sha256 = hashlib.sha256(world.artifacts(vetting)["excluded.json"]).hexdigest()
-    num = told["set_aside"]["num"]
-    return {role: {"job_id": vetting, "list_sha256": sha256, "num": num, "reason": told["reason"]}}
+    num = reported["set_aside"]["num"]
+    return {role: {"job_id": vetting, "list_sha256": sha256, "num": num, "reason": reported["reason"]}}
 
 
 def test_a_cleaning_leaves_out_the_list_and_its_second_audit_too(world: World, tmp_path: Path) -> None:
@@ -152,8 +152,8 @@ def test_a_cleaning_leaves_out_the_list_and_its_second_audit_too(world: World, t
     assert world.runner().run(first.id) is JobState.SUCCEEDED
     folder = downloaded(world, first.id, tmp_path / "cleaned")
     assert verify(folder).findings == ()
-    told = json.loads((folder / "report.json").read_text())
-    [excluded] = [one["excluded"] for one in told["data"] if one["kind"] == "labelled"]
+    reported = json.loads((folder / "report.json").read_text())
+    [excluded] = [one["excluded"] for one in reported["data"] if one["kind"] == "labelled"]
     assert excluded == {name: exclude["labelled"][name] for name in ("num", "reason", "list_sha256")}
     stated = json.loads((folder / "statement.json").read_text())["predicate"]["observed"]
     assert stated["order"]["exclude"] == {"labelled": excluded["list_sha256"]}

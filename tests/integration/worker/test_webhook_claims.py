@@ -12,7 +12,7 @@ import pytest
 from app.db.session import Database
 from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.ids import lowest_id
-from app.domain.webhooks import MAX_TRIES, Answer, DeliveryError, DeliveryState
+from app.domain.webhook_messages import MAX_TRIES, Answer, DeliveryError, DeliveryState
 from tests.fakes.webhook_receiver import Handler, Receiver, answering, sleeping
 from tests.integration.worker.subscribed import (
     ONLY_CANCELLED,
@@ -50,8 +50,8 @@ def test_several_deliverers_send_each_message_once_and_to_each_webhook_one_at_a_
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
-    told = Counter((message.path, message.id) for message in receiver.messages)
-    assert (len(told), set(told.values())) == (24, {1})
+    reported = Counter((message.path, message.id) for message in receiver.messages)
+    assert (len(reported), set(reported.values())) == (24, {1})
     for webhook_id in ids:
         rows = deliveries(world, webhook_id)
         assert [(row.state, row.attempt) for row in rows] == [(DeliveryState.DELIVERED, 1)] * 8

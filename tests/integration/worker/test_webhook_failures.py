@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.webhooks import (
+from app.domain.webhook_messages import (
     MAX_TRIES,
     WAITS_S,
     DeliveryError,

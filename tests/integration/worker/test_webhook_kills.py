@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.domain.webhooks import DeliveryState, WebhookEvent
+from app.domain.webhook_messages import DeliveryState, WebhookEvent
 from tests.fakes.webhook_receiver import Handler, Receiver, answering
 from tests.fixtures.webhooks import WEBHOOKS_KEY
 from tests.integration.worker.subscribed import deliveries, happen, subscribe

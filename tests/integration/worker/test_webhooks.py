@@ -10,7 +10,7 @@ import pytest
 from app.db.repositories.attempt_values import DatasetReady
 from app.db.session import Database
 from app.domain.states import DatasetKind, JobState
-from app.domain.webhooks import DeliveryState, WebhookEvent, WebhookState
+from app.domain.webhook_messages import DeliveryState, WebhookEvent, WebhookState
 from tests.fakes.webhook_receiver import Receiver
 from tests.integration.worker.subscribed import (
     ERROR,

@@ -15,7 +15,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import build_clip, load_canonical

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from app.server.serving_options import believed_proxies
+from app.server.serving_options import proxy_options
 from app.settings import ApiSettings
 
 
@@ -20,7 +20,7 @@ def address_seen(peer: str, said: str, *proxies: str) -> str:
         seen.append(scope["client"][0])
 
     config = uvicorn.Config(
-        application, log_config=None, **believed_proxies(ApiSettings(trusted_proxies=proxies))
+        application, log_config=None, **proxy_options(ApiSettings(trusted_proxies=proxies))
     )
     config.load()
     scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", said.encode())]}

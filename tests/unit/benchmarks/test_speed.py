@@ -12,7 +12,7 @@ import pytest
 import torch
 from torchvision.transforms import Compose
 
-from cleanclip.spec.recipe import CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe
 from lab.benchmarks.speed import baseline
 from lab.benchmarks.speed.material import captions, pictures, write_pairs
 from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, watching

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from cleanclip.evidence import report as evidence
 from cleanclip.evidence import scans
-from cleanclip.spec.audit_figures import ClassAccuracy
-from cleanclip.spec.control import (
+from cleanclip.vocabulary.audit_figures import ClassAccuracy
+from cleanclip.vocabulary.control import (
     CONTROL_LIMIT,
     JUDGED,
     SEARCHES,
@@ -28,12 +28,12 @@ from cleanclip.spec.control import (
     strongest,
     table,
 )
-from cleanclip.spec.image_edits import bank
-from cleanclip.spec.report import Report, dump_json, load_json
-from cleanclip.spec.scan_judging import Candidate, Judgement, candidates, in_order
-from cleanclip.spec.scan_options import PatternFamily
-from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart, ScanStatistics
-from cleanclip.spec.untested import not_tested
+from cleanclip.vocabulary.image_edits import bank
+from cleanclip.vocabulary.report import Report, dump_json, load_json
+from cleanclip.vocabulary.scan_judging import Candidate, Judgement, candidates, in_order
+from cleanclip.vocabulary.scan_options import PatternFamily
+from cleanclip.vocabulary.scan_statistics import CollapseFigures, CollapseRestart, ScanStatistics
+from cleanclip.vocabulary.untested import not_tested
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.made_reports import searched
 from tests.fixtures.scans import scan_and_null
@@ -102,13 +102,13 @@ def test_what_a_search_leaves_fits_itself_and_what_is_changed_by_hand_is_named()
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        (lambda told: replace(told, num_held_out=999), "control.num_held_out"),
-        (lambda told: replace(told, num_inverted_on=2500), "control.num_inverted_on"),
-        (lambda told: replace(told, num_inverted_on=3), "control.num_inverted_on"),
-        (lambda told: replace(told, searches=told.searches[:1]), "control.searches"),
-        (lambda told: replace(told, searches=(HARDER, *told.searches[1:])), "control.searches"),
-        (lambda told: replace(told, families=told.families[1:]), "control.families"),
-        (lambda told: replace(told, families=tuple(reversed(told.families))), "control.families"),
+        (lambda reported: replace(reported, num_held_out=999), "control.num_held_out"),
+        (lambda reported: replace(reported, num_inverted_on=2500), "control.num_inverted_on"),
+        (lambda reported: replace(reported, num_inverted_on=3), "control.num_inverted_on"),
+        (lambda reported: replace(reported, searches=reported.searches[:1]), "control.searches"),
+        (lambda reported: replace(reported, searches=(HARDER, *reported.searches[1:])), "control.searches"),
+        (lambda reported: replace(reported, families=reported.families[1:]), "control.families"),
+        (lambda reported: replace(reported, families=tuple(reversed(reported.families))), "control.families"),
     ],
 )  # fmt: skip
 def test_each_lie_about_it_is_named(change: Callable[[ControlFigures], ControlFigures], where: str) -> None:
@@ -174,8 +174,8 @@ def test_a_cleaning_that_was_not_searched_says_why_once(code: NotSearchedCode) -
     why = NotSearched(not_searched=code)
     for name in ("cleaned", "not_cleaned"):
         report = replace(load_json(KEPT.with_name(f"{name}.json").read_bytes()), control=why)
-        told = [report.verdict.reason, *not_tested(report)]
-        assert sum(why.sentence in each for each in told) == 1
+        reported = [report.verdict.reason, *not_tested(report)]
+        assert sum(why.sentence in each for each in reported) == 1
         assert (why.sentence in report.verdict.reason) == (name == "cleaned")
         assert load_json(dump_json(report)) == report
     assert not any(why.sentence in each for each in not_tested(cleaned(searched(210, 384))))

@@ -9,11 +9,11 @@ import zlib
 
 import pytest
 
-from cleanclip.spec.attack_options import CustomPatchOptions, CustomPatternOptions
-from cleanclip.spec.found_triggers import FoundTrigger, rewritten
-from cleanclip.spec.image_edits import Edit, attack_of, bank
-from cleanclip.spec.plain_images import MAX_PATTERN_BYTES, read_pattern, write_pattern
-from cleanclip.spec.scan_options import PatternFamily
+from cleanclip.vocabulary.attack_options import CustomPatchOptions, CustomPatternOptions
+from cleanclip.vocabulary.found_triggers import FoundTrigger, rewritten
+from cleanclip.vocabulary.image_edits import Edit, attack_of, bank
+from cleanclip.vocabulary.plain_images import MAX_PATTERN_BYTES, read_pattern, write_pattern
+from cleanclip.vocabulary.scan_options import PatternFamily
 
 Image = pytest.importorskip("PIL.Image")
 RED = base64.b64encode(write_pattern(2, b"\0\xff\0\0\xff\0\0" * 2)).decode()

@@ -47,8 +47,8 @@ def test_each_command_line_of_the_guide_can_be_typed(tmp_path: Path) -> None:
 
 
 def test_its_table_of_statuses_is_that_of_the_command() -> None:
-    told = re.findall(r"^\| (\d+) \| (.+) \|$", GUIDE, re.M)
-    assert told == [(str(code.value), meaning) for code, meaning in MEANINGS.items()]
+    reported = re.findall(r"^\| (\d+) \| (.+) \|$", GUIDE, re.M)
+    assert reported == [(str(code.value), meaning) for code, meaning in MEANINGS.items()]
 
 
 def test_its_distribution_lists_every_package_and_nothing_else() -> None:

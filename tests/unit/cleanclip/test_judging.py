@@ -9,15 +9,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cleanclip.spec.audit_figures import AuditFigures, ClassAccuracy, Measured, Withheld
-from cleanclip.spec.control import CONTROL_LIMIT, NotSearched
-from cleanclip.spec.images_to_decide import images_to_decide, images_to_decide_loss
-from cleanclip.spec.judging import hopeless, judge
-from cleanclip.spec.measures import Difference, Towards
-from cleanclip.spec.recipe import Policy
-from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.verdict_texts import NOT_JUDGED
-from cleanclip.spec.verdicts import Verdict
+from cleanclip.vocabulary.audit_figures import AuditFigures, ClassAccuracy, Measured, Withheld
+from cleanclip.vocabulary.control import CONTROL_LIMIT, NotSearched
+from cleanclip.vocabulary.images_to_decide import images_to_decide, images_to_decide_loss
+from cleanclip.vocabulary.judging import hopeless, judge
+from cleanclip.vocabulary.measures import Difference, Towards
+from cleanclip.vocabulary.recipe import Policy
+from cleanclip.vocabulary.scan_section import ScanSection
+from cleanclip.vocabulary.verdict_texts import NOT_JUDGED
+from cleanclip.vocabulary.verdicts import Verdict
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.made_reports import attack_figures, audit_figures, newcombe, searched
 
@@ -270,11 +270,11 @@ def test_the_number_of_images_that_is_named_does_decide_a_loss(lost: int, gained
 
 def named(found: AuditFigures, *kinds: str) -> AuditFigures:
     """The same figures, of attacks of these kinds."""
-    told = []
+    reported = []
     for attack, kind in zip(found.attacks, kinds, strict=True):
         name, _, pattern = kind.partition("-")
-        told.append(replace(attack, name=kind, options={"attack": name, "pattern": f"{pattern}_redrawn"}))
-    return replace(found, attacks=tuple(told))
+        reported.append(replace(attack, name=kind, options={"attack": name, "pattern": f"{pattern}_redrawn"}))
+    return replace(found, attacks=tuple(reported))
 
 
 def test_each_attack_is_held_to_the_limit_that_the_policy_has_for_it() -> None:

@@ -20,7 +20,7 @@ def test_importing_it_loads_none_of_our_other_rooms_and_nothing_heavy(module: st
     assert not HEAVY & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["cleanclip.spec.report", "cleanclip.evidence.verification"])
+@pytest.mark.parametrize("module", ["cleanclip.vocabulary.report", "cleanclip.evidence.verification"])
 def test_vocabulary_and_offline_checks_load_no_network_and_no_terminal(module: str) -> None:
     script = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run(

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import NullSet, digest_of, dump_null, load_null, sealed
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_verdicts import verdict
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.null_set import NullSet, digest_of, dump_null, load_null, sealed
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_verdicts import verdict
 from tests.integration.worker.stand_in_child import a_null
 
 NAMES = ("zero", "one", "two")
@@ -23,42 +23,48 @@ def document() -> dict[str, Any]:
     return written
 
 
-def resealed(told: dict[str, Any]) -> bytes:
+def resealed(reported: dict[str, Any]) -> bytes:
     """As whoever writes a null can seal it."""
     import hashlib
 
-    del told["sha256"]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    return json.dumps(told | {"sha256": digest}).encode()
+    del reported["sha256"]
+    digest = hashlib.sha256(json.dumps(reported, sort_keys=True).encode()).hexdigest()
+    return json.dumps(reported | {"sha256": digest}).encode()
 
 
-def statistics(told: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = told["models"][3]["statistics"]
+def statistics(reported: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = reported["models"][3]["statistics"]
     return found
 
 
 MIXED: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
-    "models_of_other_images": ("null_mixed", lambda told: statistics(told).update(images_sha256="2" * 64)),
-    "models_of_another_seed": ("null_mixed", lambda told: statistics(told).update(seed=9)),
+    "models_of_other_images": (
+        "null_mixed",
+        lambda reported: statistics(reported).update(images_sha256="2" * 64),
+    ),
+    "models_of_another_seed": ("null_mixed", lambda reported: statistics(reported).update(seed=9)),
     "models_of_other_classes": (
         "null_mixed",
-        lambda told: statistics(told).update(class_names_sha256="2" * 64),
+        lambda reported: statistics(reported).update(class_names_sha256="2" * 64),
     ),
-    "models_without_edits": ("null_mixed", lambda told: statistics(told).update(edits=None)),
-    "models_of_other_edits": ("null_mixed", lambda told: statistics(told)["edits"]["edits"].pop()),
-    "models_of_other_families": ("null_mixed", lambda told: statistics(told)["collapse"].pop()),
-    "models_of_fewer_images": ("null_mixed", lambda told: statistics(told)["edits"].update(n=100)),
+    "models_without_edits": ("null_mixed", lambda reported: statistics(reported).update(edits=None)),
+    "models_of_other_edits": ("null_mixed", lambda reported: statistics(reported)["edits"]["edits"].pop()),
+    "models_of_other_families": ("null_mixed", lambda reported: statistics(reported)["collapse"].pop()),
+    "models_of_fewer_images": ("null_mixed", lambda reported: statistics(reported)["edits"].update(n=100)),
     "an_agreement_that_no_restart_has": (
         "null_mixed",
-        lambda told: statistics(told)["collapse"][0].update(agreement=0.9),
+        lambda reported: statistics(reported)["collapse"][0].update(agreement=0.9),
     ),
     "patterns_twice": (
         "null_mixed",
-        lambda told: told["models"][3]["patterns"].append(told["models"][3]["patterns"][0]),
+        lambda reported: reported["models"][3]["patterns"].append(reported["models"][3]["patterns"][0]),
     ),
-    "a_digest_that_is_none": ("null_damaged", lambda told: statistics(told).update(weights_sha256="no hex")),
-    "a_model_twice": ("null_repeated", lambda told: told["models"].append(told["models"][3])),
-    "no_model": ("null_damaged", lambda told: told["models"].clear()),
+    "a_digest_that_is_none": (
+        "null_damaged",
+        lambda reported: statistics(reported).update(weights_sha256="no hex"),
+    ),
+    "a_model_twice": ("null_repeated", lambda reported: reported["models"].append(reported["models"][3])),
+    "no_model": ("null_damaged", lambda reported: reported["models"].clear()),
 }
 
 
@@ -83,8 +89,8 @@ def test_fine_tunes_of_one_base_count_once_unless_the_null_is_of_them() -> None:
 @pytest.mark.parametrize("lie", MIXED)
 def test_a_null_whose_models_were_not_measured_alike_is_refused(lie: str) -> None:
     code, change = MIXED[lie]
-    told = document()
-    change(told)
+    reported = document()
+    change(reported)
     with pytest.raises(OptionsRejected) as refused:
-        load_null(resealed(told))
+        load_null(resealed(reported))
     assert refused.value.code == code

@@ -10,7 +10,7 @@ import pytest
 
 from cleanclip.face.html import SHEET
 from cleanclip.face.plots import live_loss, loss, rates, rebound
-from cleanclip.spec.report import Report
+from cleanclip.vocabulary.report import Report
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import document, stored
 

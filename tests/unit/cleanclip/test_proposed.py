@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cleanclip.spec.proposed import BESIDE, FIGURES
+from cleanclip.vocabulary.proposed import BESIDE, FIGURES
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/uar.md").read_text(encoding="utf-8")
 

@@ -129,16 +129,16 @@ def test_a_failure_while_streaming_is_tried_again_from_the_first_byte(file: Path
         service.routes["PUT", f"/k/{number}"] = httpx.ConnectError("no", request=httpx.Request("PUT", STORE))
     answers = [httpx.Response(200, json=upload()), httpx.Response(503)]
     service.routes["PUT", "/v1/uploads/upl_1/content"] = lambda _: answers.pop()
-    told: list[TransferProgress] = []
+    reported: list[TransferProgress] = []
     with client_on(service) as client:
-        sent = client.uploads.upload_file(file, progress=told.append)
+        sent = client.uploads.upload_file(file, progress=reported.append)
     assert sent.is_streamed
     assert sent.sha256 == hashlib.sha256(CONTENT).hexdigest()
     streamed = [request for request in service.requests if request.url.path.endswith("/content")]
     assert [request.content for request in streamed] == [CONTENT, CONTENT]
     assert [request.headers["content-length"] for request in streamed] == ["30", "30"]
     assert "transfer-encoding" not in streamed[0].headers
-    assert told[-1].done_bytes == 30
+    assert reported[-1].done_bytes == 30
 
 
 def test_an_upload_that_the_service_forgot_is_begun_anew(file: Path) -> None:
@@ -259,30 +259,30 @@ def test_two_downloads_into_one_file_the_second_is_refused_and_the_first_ends_wh
 
 def test_rate_and_time_left_count_only_what_moved_now() -> None:
     clock = FakeClock()
-    told: list[TransferProgress] = []
-    meter = Meter(1000, told.append, clock.clock())
+    reported: list[TransferProgress] = []
+    meter = Meter(1000, reported.append, clock.clock())
     meter.add_existing(400)
     for _ in range(3):
         clock.sleep(1.0)
         meter.moved(100)
-    assert told[-1].done_bytes == 700
-    assert told[-1].rate_bytes_per_s == pytest.approx(100)
-    assert told[-1].eta_s == pytest.approx(3.0)
+    assert reported[-1].done_bytes == 700
+    assert reported[-1].rate_bytes_per_s == pytest.approx(100)
+    assert reported[-1].eta_s == pytest.approx(3.0)
     meter.moved(-100)
     meter.finish()
-    assert told[-1].done_bytes == 600
+    assert reported[-1].done_bytes == 600
 
 
 def test_progress_is_told_at_most_ten_times_a_second() -> None:
     clock = FakeClock()
-    told: list[TransferProgress] = []
-    meter = Meter(10_000, told.append, clock.clock())
+    reported: list[TransferProgress] = []
+    meter = Meter(10_000, reported.append, clock.clock())
     for _ in range(1000):
         clock.sleep(0.001)
         meter.moved(10)
     meter.finish()
-    assert 8 <= len(told) <= 12
-    assert told[-1].fraction == 1.0
+    assert 8 <= len(reported) <= 12
+    assert reported[-1].fraction == 1.0
 
 
 def test_every_error_of_the_service_is_an_api_error() -> None:

@@ -43,8 +43,8 @@ def test_a_certificate_that_is_not_trusted_and_a_port_where_nobody_is() -> None:
     words = (
         "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"
     )
-    told, remedy, is_lasting = why_unreachable(httpx.URL("https://x.org"), httpx.ConnectError(words))
-    assert told == "Its certificate is not trusted on this machine (self-signed certificate)."
+    reported, remedy, is_lasting = why_unreachable(httpx.URL("https://x.org"), httpx.ConnectError(words))
+    assert reported == "Its certificate is not trusted on this machine (self-signed certificate)."
     assert "SSL_CERT_FILE" in remedy
     assert is_lasting
     _, remedy, is_lasting = why_unreachable(

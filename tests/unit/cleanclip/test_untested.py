@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from cleanclip.spec.control import MEASURED, Strongest
-from cleanclip.spec.report import load_json
-from cleanclip.spec.scan_options import PatternFamily
-from cleanclip.spec.untested import not_tested
+from cleanclip.vocabulary.control import MEASURED, Strongest
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.scan_options import PatternFamily
+from cleanclip.vocabulary.untested import not_tested
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.kept_reports import FOLDER
 from tests.unit.cleanclip.test_judging import of_scan

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cleanclip.spec.attack_options import BadNetOptions
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_plan import plan
+from cleanclip.vocabulary.attack_options import BadNetOptions
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.vet_options import VetOptions
+from cleanclip.vocabulary.vet_plan import plan
 
 TRIGGERS = (BadNetOptions(),)
 

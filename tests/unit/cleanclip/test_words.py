@@ -14,11 +14,11 @@ import pytest
 
 from app.domain.verdicts import VerdictOutcome
 from cleanclip.command.gate import OUTCOMES
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL, in_brief
-from cleanclip.spec.measures import Estimate, RankDistribution
-from cleanclip.spec.report import load_json
-from cleanclip.spec.verdicts import MEANINGS, WORST_FIRST, Outcome, headline, scan_headline
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL, in_brief
+from cleanclip.vocabulary.measures import Estimate, RankDistribution
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.verdicts import MEANINGS, WORST_FIRST, Outcome, headline, scan_headline
 from tests.fixtures.kept_reports import FOLDER, NAMES, document
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,10 +62,10 @@ def test_the_old_words_are_gone() -> None:
         check=True,
     ).stdout.splitlines()
     texts = [path for path in listed if path.endswith((".py", ".md", ".html", ".j2", ".json"))]
-    told = [
+    reported = [
         path for path in texts if not re.search(r"docs/(decisions|reproduction|broken|verification)", path)
     ]
-    found = [path for path in told if OLD_WORDS.search((ROOT / path).read_text(encoding="utf-8"))]
+    found = [path for path in reported if OLD_WORDS.search((ROOT / path).read_text(encoding="utf-8"))]
     assert found == []
 
 

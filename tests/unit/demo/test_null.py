@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.null_set import NullSet, ScanToJudge, differences, dump_null, load_null
+from cleanclip.vocabulary.null_set import NullSet, ScanToJudge, differences, dump_null, load_null
 from demo import labelled
 from demo.recipe import NULL_PATH, POISONING, SCAN, SCAN_SEED
 from lab.testbed.glyphs import digits

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.recipe import UARRecipe
+from cleanclip.vocabulary.recipe import UARRecipe
 from lab.repair import __main__ as repair
 from lab.repair import plan
 from lab.testbed import training

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from lab.reproduction import cells, checking
 from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
 from lab.reproduction.measured import CELL_NAME, Measured, contradiction
@@ -66,7 +66,7 @@ def elsewhere(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(root: Path, cell: Cell) -> Measured:
+def reported(root: Path, cell: Cell) -> Measured:
     measured = Folders(root).measured(cell)
     assert measured is not None
     return measured
@@ -74,7 +74,7 @@ def told(root: Path, cell: Cell) -> Measured:
 
 def test_every_cell_leaves_its_weights_and_figures_with_counts(root: Path) -> None:
     for cell in ALL:
-        run = told(root, cell)
+        run = reported(root, cell)
         assert run.id == cell_id(cell)
         assert run.weights_sha256 == file_sha256(Folders(root).of(cell) / "model.safetensors")
         assert run.test.ca.n == cells.NUM_TEST
@@ -82,19 +82,19 @@ def test_every_cell_leaves_its_weights_and_figures_with_counts(root: Path) -> No
         assert (run.test.asr is None) == (cell == CONTROL.subject)
         if run.test.asr is not None:
             assert run.test.asr.low <= run.test.asr.value <= run.test.asr.high
-    assert told(root, POISONED).poisons == round(160 * 0.03)
-    assert len(told(root, POISONED).ca_by_epoch) == 5
+    assert reported(root, POISONED).poisons == round(160 * 0.03)
+    assert len(reported(root, POISONED).ca_by_epoch) == 5
 
 
 def test_a_cleaning_changes_the_weights_and_compares_the_same_pictures(root: Path) -> None:
-    before, after = told(root, POISONED), told(root, CLEANED)
+    before, after = reported(root, POISONED), reported(root, CLEANED)
     assert after.weights_sha256 != before.weights_sha256
     assert after.from_weights_sha256 == before.weights_sha256
     assert before.from_weights_sha256 is None
     assert contradiction(before, after) is None
     assert after.ca_lost is not None
     assert after.ca_lost.lost - after.ca_lost.gained == before.test.ca.successes - after.test.ca.successes
-    assert told(root, CONTROL).weights_sha256 == told(root, CONTROL.subject).weights_sha256
+    assert reported(root, CONTROL).weights_sha256 == reported(root, CONTROL.subject).weights_sha256
 
 
 def test_a_second_call_runs_nothing_and_a_cut_cell_is_run_anew(root: Path) -> None:
@@ -103,28 +103,28 @@ def test_a_second_call_runs_nothing_and_a_cut_cell_is_run_anew(root: Path) -> No
     assert run_all(ALL, root, jobs=1, gate=0, say=said.append) == []
     assert said == [f"{len(ALL)} of {len(ALL)} cells are there already"]
     assert time.monotonic() - started < 60
-    whole = told(root, CONTROL)
+    whole = reported(root, CONTROL)
     (Folders(root).of(CONTROL) / CELL_NAME).unlink()
     assert run_all(ALL, root, jobs=1, gate=0, say=said.append) == []
-    again = told(root, CONTROL)
+    again = reported(root, CONTROL)
     assert (again.test, again.weights_sha256) == (whole.test, whole.weights_sha256)
 
 
 def test_what_is_known_from_elsewhere_is_run_only_for_its_weights(elsewhere: Path, root: Path) -> None:
     said: list[str] = []
     clean = CONTROL.subject
-    known = {cell_id(cell): told(root, cell) for cell in ALL}
+    known = {cell_id(cell): reported(root, cell) for cell in ALL}
     assert run_all(ALL, elsewhere, jobs=1, known=known, gate=0, say=said.append) == []
     assert said == [f"{len(ALL)} of {len(ALL)} cells are there already"]
-    only = {cell_id(clean): told(root, clean)}
+    only = {cell_id(clean): reported(root, clean)}
     assert run_all((clean, CONTROL), elsewhere, jobs=1, known=only, gate=0, say=said.append) == []
-    assert told(elsewhere, CONTROL).test == told(root, CONTROL).test
+    assert reported(elsewhere, CONTROL).test == reported(root, CONTROL).test
 
 
 def test_what_starts_from_a_model_that_came_out_other_than_published_is_not_run(root: Path) -> None:
     """It would have no figures to stand beside; what was published of that model stays as it is."""
-    published = replace(told(root, POISONED), weights_sha256="0" * 64)
-    known = {published.id: published, cell_id(CLEANED): told(root, CLEANED)}
+    published = replace(reported(root, POISONED), weights_sha256="0" * 64)
+    known = {published.id: published, cell_id(CLEANED): reported(root, CLEANED)}
     new = replace(CLEANED, num_poisons=1)
     said: list[str] = []
     cells_asked = (POISONED, CLEANED, new)
@@ -140,7 +140,7 @@ def test_a_cell_that_fails_fails_no_other_and_is_told_with_its_reason(root: Path
 
 
 def test_a_model_whose_attack_was_inconclusive_is_not_cleaned(root: Path) -> None:
-    asr = told(root, POISONED).test.asr
+    asr = reported(root, POISONED).test.asr
     assert asr is not None
     assert asr.value < cells.GATE
     other = replace(CLEANED, num_samples=96)
@@ -155,7 +155,7 @@ def test_an_adaptive_pattern_is_optimised_first_and_kept_with_the_cell(root: Pat
     clean, cleaned = needs(subject)
     for needed, model in ((clean, CONTROL.subject), (cleaned, CLEANED)):
         shutil.copytree(Folders(root).of(model), Folders(elsewhere).of(needed))
-    published = {cell_id(clean): replace(told(elsewhere, clean), weights_sha256="0" * 64)}
+    published = {cell_id(clean): replace(reported(elsewhere, clean), weights_sha256="0" * 64)}
     said: list[str] = []
     run_these = partial(run_all, (clean, cleaned, subject), elsewhere, jobs=1, gate=0)
     assert run_these(known=published, say=said.append) == [subject], (
@@ -165,7 +165,7 @@ def test_an_adaptive_pattern_is_optimised_first_and_kept_with_the_cell(root: Pat
     said = []
     assert run_these(say=said.append) == []
     assert said[0] == "2 of 3 cells are there already"
-    run = told(elsewhere, subject)
+    run = reported(elsewhere, subject)
     assert run.picture is not None
     assert run.test.asr is not None
 
@@ -209,7 +209,7 @@ def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Pa
     assert len(drawn) == 2
     assert PAPER not in checking.draw(ALL, root, len(ALL), seed=1)
     counts = checking.remeasured(CLEANED, root)
-    right = told(root, CLEANED)
+    right = reported(root, CLEANED)
     assert checking.compare(CLEANED, right, counts, None).differing == ()
     wrong = replace(right, test=replace(right.test, pa=wilson(0, cells.NUM_TEST)))
     found = checking.compare(CLEANED, wrong, counts, None)
@@ -220,7 +220,7 @@ def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Pa
 
 
 def test_a_published_line_of_the_same_weights_is_compared_too_and_one_of_others_is_told(root: Path) -> None:
-    run = told(root, CLEANED)
+    run = reported(root, CLEANED)
     counts = checking.remeasured(CLEANED, root)
     same = checking.compare(CLEANED, run, counts, run)
     assert same.differing == ()

@@ -34,9 +34,9 @@ def test_a_changed_byte_another_name_and_another_order_of_folders_are_told(packa
     other = tmp_path / "other"
     other.mkdir()
     (other / "c.py").write_bytes(b"z = 3\n")
-    told = {sources_sha256(package), sources_sha256(package, other), sources_sha256(other, package)}
+    reported = {sources_sha256(package), sources_sha256(package, other), sources_sha256(other, package)}
     (package / "b.py").write_bytes(b"x = 2\n")
-    told.add(sources_sha256(package))
+    reported.add(sources_sha256(package))
     (package / "b.py").rename(package / "d.py")
-    told.add(sources_sha256(package))
-    assert len(told) == 5
+    reported.add(sources_sha256(package))
+    assert len(reported) == 5

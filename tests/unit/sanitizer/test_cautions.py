@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec import cautions
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary import cautions
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import (
     AuditOptions,
     BadNetOptions,
     CleanCLIPRecipe,
@@ -20,7 +20,7 @@ from cleanclip.spec.recipe import (
     UARRecipe,
     parse_recipe,
 )
-from cleanclip.spec.recommended import (
+from cleanclip.vocabulary.recommended import (
     FULL_AT_LEAST,
     RECOMMENDATIONS,
     SMALL_AT_MOST,
@@ -41,7 +41,7 @@ def classes(number: int) -> list[str]:
 trained = cautions.TrainedClasses.of
 
 
-def told(recipe: Recipe, **changes: Any) -> list[str]:
+def reported(recipe: Recipe, **changes: Any) -> list[str]:
     """Of a recipe on plenty of data and a model that its defaults are for."""
     values: dict[str, Any] = {
         "num_samples": 100_000,
@@ -81,7 +81,7 @@ def test_too_few_pairs_are_refused_with_a_batch_size_that_may_be_ordered(
 def test_defaults_on_the_data_and_the_model_that_they_were_published_for_are_not_warned_of(
     recipe: Recipe,
 ) -> None:
-    assert told(recipe) == []
+    assert reported(recipe) == []
 
 
 @pytest.mark.parametrize("one", RECOMMENDATIONS, ids=lambda one: f"{one.method}-{one.families[0]}-{one.size}")
@@ -109,7 +109,7 @@ def test_defaults_of_a_method_that_nobody_ran_at_full_size_are_not_called_publis
     source = RecipeSource.of(UARRecipe(), ("epochs",), None)
     assert (source.given, source.named_there) == (("epochs",), ())
     assert "nobody has run the method on a full-size model" in source.defaults_from
-    [found] = told(UARRecipe())
+    [found] = reported(UARRecipe())
     assert "nobody has run the method on a full-size model" in found
     assert "There are for cleanclip and par and supervised: take one of them." in found
 
@@ -135,7 +135,7 @@ def test_uar_says_what_its_options_leave_out(recipe: Recipe, said: str | None) -
         "given": None,
         "num_classes": 2,
     }
-    found = told(recipe, num_samples=1_000 if said and "within" in said else 9_000, **values)
+    found = reported(recipe, num_samples=1_000 if said and "within" in said else 9_000, **values)
     about = [
         one for one in found if one.startswith(("The warm-up of", "There is no", "No pattern", "Captions"))
     ]
@@ -177,19 +177,19 @@ def test_sizes_end_where_sources_do() -> None:
 
 
 def test_a_model_of_another_family_is_told_what_was_published_for_it() -> None:
-    [found] = told(CleanCLIPRecipe(), family="VisionTransformer")
+    [found] = reported(CleanCLIPRecipe(), family="VisionTransformer")
     assert found.startswith(LEFT_OUT)
     assert "learning_rate 5e-06 instead of 1e-05" in found
     assert "arXiv 2412.20392" in found
     chosen = CleanCLIPRecipe(learning_rate=2e-5)
-    assert told(chosen, family="VisionTransformer", given=("learning_rate",)) == []
-    assert told(chosen, family="VisionTransformer", given=None) == [], "no default, so somebody gave it"
-    by_hand = told(CleanCLIPRecipe(), family="VisionTransformer", given=("learning_rate",))
+    assert reported(chosen, family="VisionTransformer", given=("learning_rate",)) == []
+    assert reported(chosen, family="VisionTransformer", given=None) == [], "no default, so somebody gave it"
+    by_hand = reported(CleanCLIPRecipe(), family="VisionTransformer", given=("learning_rate",))
     assert by_hand == [], "the default, on purpose"
 
 
 def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
-    found = told(CleanCLIPRecipe(), size="small", num_classes=80, num_samples=8000)
+    found = reported(CleanCLIPRecipe(), size="small", num_classes=80, num_samples=8000)
     assert [one for one in found if one.startswith(LEFT_OUT)]
     assert "learning_rate 0.0001 instead of 1e-05, epochs 4 instead of 10" in found[-1]
     assert "docs/start/demo.md" in found[-1]
@@ -205,9 +205,9 @@ def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
     ],
 )
 def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | None, recipe: Recipe) -> None:
-    [found] = told(recipe, family=family, size=size)
+    [found] = reported(recipe, family=family, size=size)
     assert "There are no published or measured values" in found
-    assert told(recipe, family=family, size=size, given=("learning_rate",)) == []
+    assert reported(recipe, family=family, size=size, given=("learning_rate",)) == []
 
 
 @pytest.mark.parametrize(
@@ -220,24 +220,24 @@ def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | No
     ],
 )
 def test_samples_are_held_against_the_classes(num_samples: int, num_classes: int, said: str | None) -> None:
-    found = told(CleanCLIPRecipe(), num_samples=num_samples, num_classes=num_classes)
+    found = reported(CleanCLIPRecipe(), num_samples=num_samples, num_classes=num_classes)
     assert [said in one for one in found if said] == [True] * (said is not None)
     assert len(found) == (said is not None)
 
 
 def test_labelled_images_to_train_on_are_held_against_their_own_classes() -> None:
-    few = told(SupervisedRecipe(), trained=trained(classes(2_000), classes(10)), num_samples=100_000)
+    few = reported(SupervisedRecipe(), trained=trained(classes(2_000), classes(10)), num_samples=100_000)
     assert [one for one in few if "100000 clean labelled images for 2000 classes are fewer than 75" in one]
 
 
 def test_classes_of_the_audit_that_are_not_trained_on_are_told() -> None:
     recipe = SupervisedRecipe()
-    assert told(recipe, trained=trained(classes(100)[::-1], classes(100))) == told(recipe)
+    assert reported(recipe, trained=trained(classes(100)[::-1], classes(100))) == reported(recipe)
     spelled = [f" Class  {one}" for one in range(100)]
-    assert told(recipe, trained=trained(spelled, classes(100))) == told(recipe)
-    some = told(recipe, num_classes=4, trained=trained(classes(100), ["tench", *classes(3)]))
+    assert reported(recipe, trained=trained(spelled, classes(100))) == reported(recipe)
+    some = reported(recipe, num_classes=4, trained=trained(classes(100), ["tench", *classes(3)]))
     assert some[0].startswith("1 of the 4 classes of the audit are not among the labelled images to train on")
-    none = told(recipe, num_classes=2, trained=trained(["n01440764", "n01484850"], ["tench", "shark"]))
+    none = reported(recipe, num_classes=2, trained=trained(["n01440764", "n01484850"], ["tench", "shark"]))
     assert none[0].startswith("No class of the audit is one of the labelled images to train on")
 
 
@@ -251,7 +251,7 @@ def test_classes_of_the_audit_that_are_not_trained_on_are_told() -> None:
 )
 def test_a_warm_up_that_takes_much_of_the_run_is_told(warmup_steps: int, said: str | None) -> None:
     recipe = CleanCLIPRecipe(warmup_steps=warmup_steps)
-    found = told(recipe, num_samples=64_000, given=("warmup_steps",))
+    found = reported(recipe, num_samples=64_000, given=("warmup_steps",))
     assert [said in one for one in found if said] == [True] * (said is not None)
     assert len(found) == (said is not None)
 
@@ -269,7 +269,7 @@ def test_far_fewer_pairs_than_the_source_had_are_told_in_numbers(
     num_samples: int, epochs: int, said: str | None
 ) -> None:
     recipe = CleanCLIPRecipe(epochs=epochs)
-    found = told(recipe, num_samples=num_samples, given=("epochs",))
+    found = reported(recipe, num_samples=num_samples, given=("epochs",))
     assert [said in one for one in found if said] == [True] * (said is not None)
     assert len(found) == (said is not None)
 
@@ -277,7 +277,7 @@ def test_far_fewer_pairs_than_the_source_had_are_told_in_numbers(
 def test_few_updates_are_told() -> None:
     recipe = SupervisedRecipe(epochs=1, warmup_steps=10, batch_size=200)
     few, many = (
-        told(recipe, num_samples=num, given=("epochs", "batch_size", "warmup_steps"))
+        reported(recipe, num_samples=num, given=("epochs", "batch_size", "warmup_steps"))
         for num in (99_999, 100_000)
     )
     assert [one for one in few if "makes 499 updates, fewer than 500" in one]
@@ -302,19 +302,19 @@ def test_attacks_that_are_one_measurement_are_told() -> None:
     ]
     attacks = (BadNetOptions(), BadNetOptions(target="cat"), SIGOptions(), BadNetOptions(target="dog"))
     options = AuditOptions(target="dog", attacks=attacks)
-    (told,) = cautions.before_audit(options, Policy(), is_cleaned=True)
-    assert told.startswith("badnet and badnet:target=dog put the same")
+    (reported,) = cautions.before_audit(options, Policy(), is_cleaned=True)
+    assert reported.startswith("badnet and badnet:target=dog put the same")
 
 
 def test_an_audit_in_bf16_is_told_so() -> None:
-    (told,) = audit_told(Policy(), precision="bf16")
-    assert "in fp32 an image near a tie may be counted differently" in told
+    (reported,) = audit_told(Policy(), precision="bf16")
+    assert "in fp32 an image near a tie may be counted differently" in reported
 
 
 def test_a_limit_that_the_gate_overtakes_is_told_where_nothing_is_cleaned() -> None:
     policy = Policy(asr_at_most=0.2, asr_at_most_for={"badnet": 0.4})
-    (told,) = audit_told(policy, gate=0.4)
-    assert told.startswith("The limit of 40 % on badnet has no effect: it is not under the gate of 40 %")
+    (reported,) = audit_told(policy, gate=0.4)
+    assert reported.startswith("The limit of 40 % on badnet has no effect: it is not under the gate of 40 %")
     assert len(audit_told(policy, gate=0.2)) == 2
     assert audit_told(policy, gate=0.41) == []
     assert audit_told(policy, gate=0.2, is_cleaned=True) == []

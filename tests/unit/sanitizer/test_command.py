@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from cleanclip.evidence import scans
-from cleanclip.spec.attack_options import SUITES, kind_of
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.found_attacks import (
+from cleanclip.vocabulary.attack_options import SUITES, kind_of
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.found_attacks import (
     BOTH_SUITES,
     KINDS_FOUND,
     TARGET_OF_SCAN,
@@ -18,11 +18,11 @@ from cleanclip.spec.found_attacks import (
     scans_first,
     section_of,
 )
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse, to_json
-from cleanclip.spec.recommended import with_recommended
-from cleanclip.spec.report import load_json
-from cleanclip.spec.scan_report import dump_scan
-from cleanclip.spec.uar_recipe import UARRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, SIGOptions, parse, to_json
+from cleanclip.vocabulary.recommended import with_recommended
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.scan_report import dump_scan
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.__main__ import main
 from sanitizer.audits.statistics import wilson
 from sanitizer.cli.arguments import UsageError, audit_from, recipe_from, section_from
@@ -111,8 +111,8 @@ def test_a_checkpoint_that_is_not_there_is_refused_with_its_path(inputs, tmp_pat
     typed = [one.format(inputs=inputs, out=tmp_path / "out", nowhere=nowhere) for one in extra]
     labelled = ["--labelled", str(inputs / "labelled")] if command not in ("inspect", "vet") else []
     assert main([*command.split(), checkpoint, *labelled, *typed]) == 3
-    told = " ".join(capsys.readouterr().err.split())
-    assert "There is no file or folder nowhere.pt. Check the path. (not_found at " in told
+    reported = " ".join(capsys.readouterr().err.split())
+    assert "There is no file or folder nowhere.pt. Check the path. (not_found at " in reported
 
 
 def test_the_scan_of_another_model_is_refused_before_anything_is_measured(inputs, tmp_path, capsys):
@@ -123,9 +123,9 @@ def test_the_scan_of_another_model_is_refused_before_anything_is_measured(inputs
         typed = [*command, str(inputs / "checkpoint"), "--labelled", str(inputs / "labelled")]
         found = ["--target", "dog", "--attacks-from-scan", str(tmp_path / "scan.json"), "--out", str(out)]
         assert main([*typed, *found]) == 3
-        told = " ".join(capsys.readouterr().err.split())
-        assert "The scan is of another model" in told
-        assert told.endswith("(scan_of_another_model at audit.attacks_from_scan)")
+        reported = " ".join(capsys.readouterr().err.split())
+        assert "The scan is of another model" in reported
+        assert reported.endswith("(scan_of_another_model at audit.attacks_from_scan)")
         assert not [*out.rglob("*.json")]
 
 
@@ -309,15 +309,15 @@ def test_help_documents_the_exit_codes(capsys):
 
 @pytest.mark.parametrize("program", ["python -m sanitizer", "cleanclip"])
 def test_help_names_the_attacks_that_an_audit_tries_unless_told(program):
-    told = [
+    reported = [
         option.meaning
         for command in commands.everything()[program]
         for option in command.options
         if option.names.startswith("--attack ")
     ]
     tried = ", ".join(kind_of(attack) for attack in parse(AuditOptions, {"target": "x"}).attacks)
-    assert len(told) == 2
-    for meaning in told:
+    assert len(reported) == 2
+    for meaning in reported:
         assert meaning.rstrip(".").endswith(f"efault: {tried}")
 
 
@@ -399,8 +399,8 @@ def test_the_section_of_a_scan_that_looked_at_edited_images_says_so() -> None:
         (BOTH_SUITES[:2], "names 2 triggers of its own; "),
         (BOTH_SUITES, "names no trigger beyond both suites (9 triggers), which were tried; "),
     ):
-        told = section_of(looked_for, report_sha256="0" * 64, attacks=attacks, num_known=len(attacks))
-        assert told.sentence.startswith(f"The order {says}a scan found")
+        reported = section_of(looked_for, report_sha256="0" * 64, attacks=attacks, num_known=len(attacks))
+        assert reported.sentence.startswith(f"The order {says}a scan found")
     assert section.families[-1] == "edits"
     assert "and other triggers that depend on what an image shows, were not looked for" in section.sentence
 
@@ -410,13 +410,13 @@ def test_a_wave_that_leads_images_to_one_class_is_shown_checked_and_an_attack() 
     wave = SIGOptions(amplitude=WAVE.strength, frequency=6, target="apple")
     [first] = report.hypotheses
     trigger = replace(first.trigger, family=WAVE, pattern=None)
-    told = replace(report, hypotheses=(replace(first, detector="edits", trigger=trigger),))
-    assert list(scans.check(told)) == []
-    assert all(b"wave:x:6:0.196" in page for page in pages(told).values())
-    audit = audit_with(AuditOptions(target="apple", attacks=()), (), told, CLASSES)
+    reported = replace(report, hypotheses=(replace(first, detector="edits", trigger=trigger),))
+    assert list(scans.check(reported)) == []
+    assert all(b"wave:x:6:0.196" in page for page in pages(reported).values())
+    audit = audit_with(AuditOptions(target="apple", attacks=()), (), reported, CLASSES)
     assert audit.attacks == (wave,)
     assert "sig" in KINDS_FOUND
-    section = section_of(told, report_sha256="0" * 64, attacks=audit.attacks, num_known=0)
+    section = section_of(reported, report_sha256="0" * 64, attacks=audit.attacks, num_known=0)
     assert section.found[0].attack == 0
 
 

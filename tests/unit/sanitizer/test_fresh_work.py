@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.errors import CheckpointRejected, ReportRejected
-from cleanclip.spec.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
-from cleanclip.spec.progress import Noted, ProgressEvent, ignore, never_stop
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.errors import CheckpointRejected, ReportRejected
+from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
+from cleanclip.vocabulary.progress import Noted, ProgressEvent, ignore, never_stop
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.work import drawing_pages, giving_back
 from tests.fixtures.kept_reports import document, drawn
 
@@ -36,7 +36,7 @@ def test_pages_are_those_that_anybody_draws_from_the_report(tmp_path: Path) -> N
 def test_a_tag_in_a_report_is_no_tag_of_the_page(tmp_path: Path) -> None:
     tag = "<meta http-equiv=refresh content='0; url=http://127.0.0.1/'><script>1</script>"
     report = document("audit") | {"origin": dict.fromkeys(("filename", "job_id", "project"), tag)}
-    told = {
+    reported = {
         "ordered": tag,
         "commit": tag,
         "path": tag,
@@ -44,7 +44,7 @@ def test_a_tag_in_a_report_is_no_tag_of_the_page(tmp_path: Path) -> None:
         "sha256": "1" * 64,
         "fetched_at": tag,
     }
-    report["origin"] |= {"job_name": tag, "requested_by": tag, "source": told}
+    report["origin"] |= {"job_name": tag, "requested_by": tag, "source": reported}
     content = json.dumps(report).encode()
     drawing_pages.do(PagesSpec(), folder_of(tmp_path, jobspec.REPORT_PATH, content), ignore, never_stop)
     page = (tmp_path / "outputs/report.html").read_text()

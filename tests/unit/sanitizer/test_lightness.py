@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
@@ -23,7 +23,7 @@ from cleanclip.spec.jobspec import (
     SanitizeSpec,
     ValidateSpec,
 )
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
 from tests.fixtures.checkpoints import DECLARED, write_open_clip

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cleanclip.spec.near_names import near_names
+from cleanclip.vocabulary.near_names import near_names
 
 CLASSES = ["tench", "goldfish", "great white shark", "Banana", "bananaquit", "zero", "one"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe, UARRecipe
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Recipe, UARRecipe
 from sanitizer.pipeline.opening import ToExclude, open_training_data
 from tests.fixtures.shards import make_labelled
 

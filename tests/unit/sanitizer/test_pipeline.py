@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from cleanclip.evidence import figures as evidence_figures
 from cleanclip.evidence import report as evidence_report
 from cleanclip.evidence import training as evidence_training
-from cleanclip.spec import cautions
-from cleanclip.spec.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
-from cleanclip.spec.progress import Announced, Noted, PhaseStarted, ProgressEvent
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary import cautions
+from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.vocabulary.progress import Announced, Noted, PhaseStarted, ProgressEvent
+from cleanclip.vocabulary.recipe import (
     AuditOptions,
     BadNetOptions,
     CleanCLIPRecipe,
@@ -32,8 +32,8 @@ from cleanclip.spec.recipe import (
     SupervisedRecipe,
     UARRecipe,
 )
-from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.recommended import RecipeSource
+from cleanclip.vocabulary.report import load_json
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits import class_memory
 from sanitizer.audits.audit import run_audit
@@ -172,8 +172,8 @@ def test_the_report_names_the_bytes_that_it_is_about(done, inputs):
 
 def test_the_report_names_what_decides_pixels_and_draws(done):
     _, report = done
-    told = report.environment
-    assert (told.numpy, told.pillow, told.torchvision) == (
+    reported = report.environment
+    assert (reported.numpy, reported.pillow, reported.torchvision) == (
         numpy.__version__,
         PIL.__version__,
         torchvision.__version__,
@@ -190,9 +190,9 @@ def test_the_final_figures_are_those_of_the_file_handed_out(done, inputs):
         seed=3,
         phase="final_audit",
     )
-    (ours,), (told,) = again.figures.attacks, report.after.attacks
-    assert ours.towards == told.towards_now
-    same = replace(ours, towards=told.towards, towards_now=told.towards_now)
+    (ours,), (reported,) = again.figures.attacks, report.after.attacks
+    assert ours.towards == reported.towards_now
+    same = replace(ours, towards=reported.towards, towards_now=reported.towards_now)
     assert replace(again.figures, attacks=(same,)) == report.after
 
 
@@ -238,8 +238,8 @@ def test_what_a_report_tells_of_its_training_fits_the_recipe(inputs, tmp_path, r
 def test_a_push_that_did_not_reach_its_threshold_is_told_in_the_report(inputs, tmp_path):
     recipe = PARRecipe(epochs=1, batch_size=8, learning_rate=1e-5, initial_learning_rate=2e-5)
     report = sanitize(inputs, tmp_path, recipe=recipe)
-    told = [warning for warning in report.warnings if "never over the threshold of 2.15" in warning]
-    assert [warning.split()[1] for warning in told] == ["image", "caption"]
+    reported = [warning for warning in report.warnings if "never over the threshold of 2.15" in warning]
+    assert [warning.split()[1] for warning in reported] == ["image", "caption"]
 
 
 @pytest.mark.parametrize(
@@ -323,8 +323,12 @@ def test_the_report_says_which_options_were_given_and_where_the_others_are_from(
     assert report.recipe_source.named_there == ("lambda1", "lambda2")
     assert "arXiv 2303.03323" in report.recipe_source.defaults_from
     assert load_json((tmp_path / "report.json").read_bytes()) == report
-    assert not [told for told in report.warnings if "left out" in told]
-    assert [told for told in report.warnings if "24 clean pairs are 333 times fewer than the 8,000" in told]
+    assert not [reported for reported in report.warnings if "left out" in reported]
+    assert [
+        reported
+        for reported in report.warnings
+        if "24 clean pairs are 333 times fewer than the 8,000" in reported
+    ]
 
 
 def test_warnings_are_told_before_the_work_begins(inputs, tmp_path):
@@ -429,7 +433,7 @@ def test_a_baseline_of_other_code_or_pixels_is_made_again_before_a_training(inpu
     assert phases() == ["baseline_audit", "finetune", "final_audit"]
     assert phases() == ["finetune", "final_audit"]
     was = software()
-    monkeypatch.setattr("sanitizer.pipeline.keys.software", lambda: was | {"code_commit": "0" * 40})
+    monkeypatch.setattr("sanitizer.pipeline.work_keys.software", lambda: was | {"code_commit": "0" * 40})
     assert phases() == ["baseline_audit", "finetune", "final_audit"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from cleanclip.spec.plain_images import MAX_BYTES, MAX_SIDE, read_image
+from cleanclip.vocabulary.plain_images import MAX_BYTES, MAX_SIDE, read_image
 from tests.fixtures.tiny_png import RED_SQUARE, png
 
 

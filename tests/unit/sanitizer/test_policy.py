@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from cleanclip.spec.attack_options import SUITES, USUAL
-from cleanclip.spec.control import CONTROL_LIMIT
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.intervals import wilson
-from cleanclip.spec.policy import (
+from cleanclip.vocabulary.attack_options import SUITES, USUAL
+from cleanclip.vocabulary.control import CONTROL_LIMIT
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.intervals import wilson
+from cleanclip.vocabulary.policy import (
     SUITE_OF_KIND,
     LimitName,
     check_audit,
@@ -23,7 +23,7 @@ from cleanclip.spec.policy import (
     policy_sha256,
     upper_bound_of_none,
 )
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     BadNetOptions,
     Policy,

@@ -8,8 +8,8 @@ import open_clip
 import pytest
 from open_clip.factory import get_model_config
 
-from cleanclip.spec.published import Published, published
-from cleanclip.spec.settled import COMPARED
+from cleanclip.vocabulary.published import Published, published
+from cleanclip.vocabulary.settled import COMPARED
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, SIGLIP_CONSTANTS, Architecture
 from sanitizer.checkpoints.settings import Settings, not_measurable, phrases
 
@@ -68,7 +68,7 @@ def test_so_has_every_image_tower_of_timms_and_every_siglip():
 def test_all_weights_that_open_clip_lists_of_these_shapes_are_in_the_table():
     """And what they have. Of open_clip's own names, "-quickgelu" says only what the weights say again."""
     constants = {OPENAI_MEAN: "openai", SIGLIP_CONSTANTS: "half"}
-    listed, told = {}, {}
+    listed, reported = {}, {}
     for name, config in {name: get_model_config(name) for name in open_clip.list_models()}.items():
         if not config or not is_plain(config):
             continue
@@ -76,7 +76,7 @@ def test_all_weights_that_open_clip_lists_of_these_shapes_are_in_the_table():
         assert entry is not None
         for weights in entry.weights:
             for one in weights.names:
-                told[entry.entry, one] = (weights.quick_gelu, weights.resize_mode, weights.constants)
+                reported[entry.entry, one] = (weights.quick_gelu, weights.resize_mode, weights.constants)
         for one in open_clip.list_pretrained_tags_by_model(name):
             about = open_clip.get_pretrained_cfg(name, one)
             assert about["interpolation"] == "bicubic"
@@ -85,7 +85,7 @@ def test_all_weights_that_open_clip_lists_of_these_shapes_are_in_the_table():
                 about["resize_mode"],
                 constants[tuple(about["mean"])],
             )
-    assert told == listed
+    assert reported == listed
     assert len(listed) >= 60
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cleanclip.spec.errors import DatasetRejected, Interrupted, RankLost
-from cleanclip.spec.jobspec import SPEC_ADAPTER, SanitizeSpec
-from cleanclip.spec.progress import Noted, never_stop
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
+from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, RankLost
+from cleanclip.vocabulary.jobspec import SPEC_ADAPTER, SanitizeSpec
+from cleanclip.vocabulary.progress import Noted, never_stop
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.training_data import LabelsAsCaptions
@@ -144,7 +144,7 @@ time.sleep(600)
 
 
 def test_a_stop_reaches_every_rank_and_what_they_say_is_passed_on(monkeypatch, tmp_path):
-    told = []
+    reported = []
     script = """
 say(type="noted", level="info", message=f"{rank} processes share the training.")
 heard = sys.stdin.readline().strip()
@@ -158,12 +158,12 @@ else:
 wait()
 """
     with pytest.raises(Interrupted, match="Rank 0 heard stop"):
-        run_stand_ins(monkeypatch, tmp_path, script, told.append, stop=lambda: len(told) >= 2)
-    assert sorted(event.message for event in told) == [
+        run_stand_ins(monkeypatch, tmp_path, script, reported.append, stop=lambda: len(reported) >= 2)
+    assert sorted(event.message for event in reported) == [
         "0 of 0 stop samples of an earlier attempt are reused.",
         *(f"{rank} processes share the training." for rank in (0, 1)),
     ]
-    assert all(isinstance(event, Noted) for event in told)
+    assert all(isinstance(event, Noted) for event in reported)
 
 
 @pytest.mark.slow

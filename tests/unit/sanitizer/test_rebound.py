@@ -14,12 +14,12 @@ import torch
 
 from cleanclip.evidence import rebound as evidence
 from cleanclip.evidence import report as evidence_report
-from cleanclip.spec import jobspec
-from cleanclip.spec.cautions import check_rebound
-from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
-from cleanclip.spec.fresh_attacks import fresh_of
-from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never_stop
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.cautions import check_rebound
+from cleanclip.vocabulary.errors import Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.vocabulary.fresh_attacks import fresh_of
+from cleanclip.vocabulary.progress import Advanced, PhaseStarted, ignore, never_stop
+from cleanclip.vocabulary.recipe import (
     AuditOptions,
     BadNetOptions,
     BlendedOptions,
@@ -91,16 +91,16 @@ def without(inputs, tmp_path_factory):
 
 def test_curves_start_at_the_cleaned_model_and_go_through_every_ordered_step(done):
     _, report, _ = done
-    told = report.rebound
-    assert [(one.rate, one.learning_rate, one.seed) for one in told.curves] == [
+    reported = report.rebound
+    assert [(one.rate, one.learning_rate, one.seed) for one in reported.curves] == [
         (1.0, 1e-3, 3),
         (3.0, 3e-3, 3),
     ]
-    for curve in told.curves:
+    for curve in reported.curves:
         assert [point.step for point in curve.points] == [0, 2, 5]
         assert curve.points[0].ca == report.after.ca
         assert [one.asr for one in curve.points[0].attacks] == [one.asr for one in report.after.attacks]
-    assert told.num_samples == 24
+    assert reported.num_samples == 24
     assert [one.attack for one in report.verdict.rebound] == [one.name for one in report.after.attacks]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.measures import Estimate
-from cleanclip.spec.remarks import FAR_UNDER_CA, remarks
-from cleanclip.spec.report import Report, load_json
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.remarks import FAR_UNDER_CA, remarks
+from cleanclip.vocabulary.report import Report, load_json
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.kept_reports import document
 
@@ -27,7 +27,7 @@ def with_first(audit: AuditFigures, *, floor: Estimate | None = None, **figures:
     return replace(audit, attacks=(attack,), untriggered_target_rate=rate)
 
 
-def told(after: AuditFigures, outcome: str = "pass") -> list[str]:
+def reported(after: AuditFigures, outcome: str = "pass") -> list[str]:
     report = cleaned()
     parts = tuple(replace(one, outcome=outcome) for one in report.verdict.attacks[:1])
     return remarks(with_first(report.before), after, replace(report.verdict, attacks=parts))
@@ -42,7 +42,9 @@ def test_a_higher_rate_is_remarked_on_where_the_intervals_lie_apart(
 ) -> None:
     asr, rate = wilson(called, 1000), wilson(floor, 1000)
     assert is_remarked == (asr.low > rate.high)
-    found = told(with_first(cleaned().after or cleaned().before, asr=asr, floor=rate, pa=wilson(950, 1000)))
+    found = reported(
+        with_first(cleaned().after or cleaned().before, asr=asr, floor=rate, pa=wilson(950, 1000))
+    )
     assert found == (
         [
             "Images with the trigger are still classified as the target more often than images "
@@ -58,7 +60,7 @@ def test_a_higher_rate_is_remarked_on_where_the_intervals_lie_apart(
 def test_pa_is_far_under_ca_by_its_upper_and_by_cas_lower_bound(right: int) -> None:
     after, pa = cleaned().after, wilson(right, 1000)
     assert after is not None
-    found = told(with_first(after, pa=pa, asr=wilson(0, 1000)))
+    found = reported(with_first(after, pa=pa, asr=wilson(0, 1000)))
     is_far = pa.high < after.ca.low - FAR_UNDER_CA
     assert [one.startswith("PA is far under CA (91.33 %)") for one in found] == [True] * is_far
     assert is_far == (right <= 820)
@@ -68,8 +70,8 @@ def test_an_attack_that_fails_is_not_remarked_on_too() -> None:
     after = cleaned().after
     assert after is not None
     bad = with_first(after, asr=wilson(500, 1000), pa=wilson(100, 1000))
-    assert told(bad, "fail") == []
-    assert len(told(bad, "undecided")) == 2
+    assert reported(bad, "fail") == []
+    assert len(reported(bad, "undecided")) == 2
 
 
 def test_an_audit_alone_does_not_say_still_and_names_are_shown_by_their_characters() -> None:

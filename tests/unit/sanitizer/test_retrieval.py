@@ -9,10 +9,16 @@ import pytest
 from cleanclip.evidence import figures as evidence_figures
 from cleanclip.evidence import report as evidence_report
 from cleanclip.evidence import retrieval as evidence_retrieval
-from cleanclip.spec.errors import DatasetRejected, Interrupted
-from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SIGOptions, SupervisedRecipe
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.errors import DatasetRejected, Interrupted
+from cleanclip.vocabulary.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.vocabulary.recipe import (
+    AuditOptions,
+    BadNetOptions,
+    CleanCLIPRecipe,
+    SIGOptions,
+    SupervisedRecipe,
+)
+from cleanclip.vocabulary.report import load_json
 from lab.testbed.writing import png, write_pair_shards, write_shards
 from sanitizer.rendering.checked_report import parse_report
 from sanitizer.rendering.documents import pages
@@ -247,9 +253,9 @@ def test_what_the_set_cannot_show_is_left_out_with_one_warning(inputs, tmp_path,
     report = audit(inputs, tmp_path, pairs(tmp_path / "set", captions))
     assert [one.untriggered for one in report.before.retrieval.targets] == [None]
     assert [one.triggered for one in report.before.retrieval.attacks] == [None, None]
-    told = [warning for warning in report.warnings if "retrieval set" in warning]
-    assert len(told) == 1
-    assert why in told[0]
+    reported = [warning for warning in report.warnings if "retrieval set" in warning]
+    assert len(reported) == 1
+    assert why in reported[0]
     written = (tmp_path / "report.json").read_bytes()
     assert list(evidence_retrieval.check(evidence_report.parse(written))) == []
     assert b"Target caption" not in pages(parse_report(written))["report.html"]

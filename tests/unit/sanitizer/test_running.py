@@ -21,7 +21,7 @@ import pytest
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
@@ -31,9 +31,9 @@ from cleanclip.spec.jobspec import (
     JobSpec,
     SanitizeSpec,
 )
-from cleanclip.spec.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.report import load_json
 from sanitizer.pipeline.baseline import FILE_NAME
 from sanitizer.work import running
 from sanitizer.work.running import JsonLines, StopFlag, run
@@ -313,9 +313,9 @@ def test_advances_are_thinned_out_but_the_last_one_is_told():
     for done in range(1, 101):
         clock[0] += 0.01
         lines(Advanced(phase="finetune", done=done, total=100))
-    told = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert told[0]["type"] == "phase_started"
-    assert [event["done"] for event in told[1:]] == [1, 21, 41, 61, 81, 100]
+    reported = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert reported[0]["type"] == "phase_started"
+    assert [event["done"] for event in reported[1:]] == [1, 21, 41, 61, 81, 100]
 
 
 def test_a_reader_that_went_away_does_not_end_the_work():

@@ -9,12 +9,12 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from cleanclip.spec import schemas
-from cleanclip.spec.null_set import dump_null, load_null
-from cleanclip.spec.recipe import AuditOptions, Policy, SupervisedRecipe, to_json
-from cleanclip.spec.report import dump_json, load_json
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import dump_scan
+from cleanclip.vocabulary import schemas
+from cleanclip.vocabulary.null_set import dump_null, load_null
+from cleanclip.vocabulary.recipe import AuditOptions, Policy, SupervisedRecipe, to_json
+from cleanclip.vocabulary.report import dump_json, load_json
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_report import dump_scan
 from demo.recipe import NULL_PATH
 from sanitizer.__main__ import main
 from tests.fixtures.scans import scan_and_null

@@ -10,8 +10,8 @@ import pytest
 import torch
 from open_clip.factory import get_model_config
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.settled import MIN_MARGIN
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.settled import MIN_MARGIN
 from sanitizer.audits.settings_fit import Fit
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.settings import Settings

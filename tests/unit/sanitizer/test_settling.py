@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cleanclip.spec import jobspec
-from cleanclip.spec.errors import CheckpointRejected, Interrupted
-from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.progress import Advanced, Announced, PhaseStarted, ignore, never_stop
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
-from cleanclip.spec.report import load_json
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.settled import MIN_IMAGES
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.errors import CheckpointRejected, Interrupted
+from cleanclip.vocabulary.jobspec import ScanSpec
+from cleanclip.vocabulary.progress import Advanced, Announced, PhaseStarted, ignore, never_stop
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.settled import MIN_IMAGES
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.settings import Settings
@@ -206,16 +206,16 @@ def test_a_resumed_cleaning_keeps_what_its_first_attempt_settled(inputs, tmp_pat
 
 
 def test_ranks_are_told_what_was_settled_before_they_began(inputs, tmp_path, monkeypatch):
-    told = []
+    reported = []
 
     def start(orders, progress, stop):
-        told.extend(orders)
+        reported.extend(orders)
         raise Interrupted("stopped", "They were not to begin.", "")
 
     monkeypatch.setattr("sanitizer.ranks.shared_training.run_ranks", start)
     with pytest.raises(Interrupted):
         sanitize(inputs, tmp_path, max_ranks=2)
-    settled = [Settings.of(Architecture.from_config(order.architecture)) for order in told]
+    settled = [Settings.of(Architecture.from_config(order.architecture)) for order in reported]
     assert len(settled) == 2
     assert {(one.num_heads_vision, one.quick_gelu) for one in settled} == {(4, False)}
 

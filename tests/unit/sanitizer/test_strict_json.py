@@ -9,13 +9,13 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from cleanclip.spec import attack_options, strict_json
-from cleanclip.spec.examples import PlainImage
-from cleanclip.spec.found_triggers import PatternImage
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.strict_json import BINARY_KEYS, parse_bounded
-from cleanclip.spec.vet_report import VetReport
+from cleanclip.vocabulary import attack_options, strict_json
+from cleanclip.vocabulary.examples import PlainImage
+from cleanclip.vocabulary.found_triggers import PatternImage
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.strict_json import BINARY_KEYS, parse_bounded
+from cleanclip.vocabulary.vet_report import VetReport
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,15 @@ def binary_fields(kind: Any, seen: set[Any] | None = None) -> Iterator[str]:
     if not (isinstance(kind, type) and is_dataclass(kind)) or kind in seen:
         return
     seen.add(kind)
-    for name, told in get_type_hints(kind, include_extras=True).items():
-        for part in parts_of(told):
+    for name, reported in get_type_hints(kind, include_extras=True).items():
+        for part in parts_of(reported):
             if part in (PlainImage, PatternImage, attack_options.TriggerImage):
                 yield name
             yield from binary_fields(part, seen)
 
 
-def parts_of(told: Any) -> Iterator[Any]:
+def parts_of(reported: Any) -> Iterator[Any]:
     """A type, and those that it is made of."""
-    yield told
-    for inner in get_args(told):
+    yield reported
+    for inner in get_args(reported):
         yield from parts_of(inner)

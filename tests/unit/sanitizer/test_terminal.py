@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from cleanclip.spec.progress import Advanced, Announced, PhaseStarted
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.progress import Advanced, Announced, PhaseStarted
+from cleanclip.vocabulary.report import load_json
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.cli.terminal import Bars, print_report

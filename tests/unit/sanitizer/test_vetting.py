@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from cleanclip.evidence.verification import verify
-from cleanclip.spec.attack_options import BadNetOptions
-from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
-from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions, load_exclusions
-from cleanclip.spec.progress import Advanced, Noted
-from cleanclip.spec.report import load_json
-from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_report import VetReport, load_vet_report
+from cleanclip.vocabulary.attack_options import BadNetOptions
+from cleanclip.vocabulary.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
+from cleanclip.vocabulary.exclusions import Exclusions, LeftOut, dump_exclusions, load_exclusions
+from cleanclip.vocabulary.progress import Advanced, Noted
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.vet_options import VetOptions
+from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
 from lab.testbed.writing import write_pair_shards
 from sanitizer.__main__ import main
 from sanitizer.checkpoints.model import build_clip, load_canonical

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from cleanclip.evidence import report as evidence
-from cleanclip.spec import jobspec
-from cleanclip.spec.control import NotSearched
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
-from cleanclip.spec.jobspec import LabelledPart, RecheckSpec, WithholdSpec
-from cleanclip.spec.progress import ignore, never_stop
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions
-from cleanclip.spec.withholding import FEWEST, MOST, num_withheld, seed_of
+from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.control import NotSearched
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.exclusions import Exclusions, LeftOut, dump_exclusions
+from cleanclip.vocabulary.jobspec import LabelledPart, RecheckSpec, WithholdSpec
+from cleanclip.vocabulary.progress import ignore, never_stop
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions
+from cleanclip.vocabulary.withholding import FEWEST, MOST, num_withheld, seed_of
 from sanitizer.cli.withholding import given_part
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.skipping import BadSample

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import BadNetOptions, LabelConsistentOptions
 from lab.testbed.poisoned_pairs import choose, poison
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.texts import names_target

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from lab.testbed import training
 from lab.testbed.options import BADNET, SubjectOptions
 from lab.testbed.subject import MANIFEST_NAME, Subject, find_or_train

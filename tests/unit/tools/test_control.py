@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cleanclip.spec.control import CONTROL_LIMIT, ON_OUR_MODELS
+from cleanclip.vocabulary.control import CONTROL_LIMIT, ON_OUR_MODELS
 from tools.reference.control import WORKS, Led, cleaned, each_cleaned, models
 
 
@@ -17,11 +17,11 @@ def test_the_sentence_on_our_models_counts_the_rows() -> None:
     works = sorted(_percent(one) for one in models() if one.asr >= WORKS)
     most = [share for share in works if share >= 94]
     least = [share for share in works if share < 94]
-    told = [
+    reported = [
         *(len(clean), clean[0], clean[-2], len(clean) - 1, clean[-1]),
         *(len(works), round(100 * WORKS), most[0], most[-1], len(most), least[0], least[-1], len(least)),
     ]
-    assert [int(number) for number in re.findall(r"\d+", ON_OUR_MODELS)] == told
+    assert [int(number) for number in re.findall(r"\d+", ON_OUR_MODELS)] == reported
 
 
 def test_the_limit_is_that_of_the_models_it_was_chosen_on() -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.jobspec import InspectSpec, SanitizeSpec, ValidateSpec
-from cleanclip.spec.recipe import DeclaredOptions, parse, to_json
-from cleanclip.spec.report import load_json
-from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.jobspec import InspectSpec, SanitizeSpec, ValidateSpec
+from cleanclip.vocabulary.recipe import DeclaredOptions, parse, to_json
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.settled import SettledArchitecture
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.settings import Settings, known_by, not_compared
@@ -118,7 +118,7 @@ def test_one_lie_and_nothing_of_a_cleaning_is_published(name: str, tmp_path: Pat
     LIES[name](outputs)
     with pytest.raises(AttemptFailed) as failed:
         believed(tmp_path, staged, outputs)
-    assert (failed.value.code, failed.value.retry_in_s) == ("outputs_not_believed", None)
+    assert (failed.value.code, failed.value.retry_in_s) == ("outputs_rejected", None)
     assert not (tmp_path / "package" / "model.sig").exists()
 
 
@@ -169,7 +169,7 @@ def test_how_the_architecture_was_settled_follows_from_what_came_in_and_from_fig
     SETTINGS_LIES[name](outputs)
     with pytest.raises(AttemptFailed, match=r"its report\.json") as failed:
         believed(tmp_path, staged, outputs)
-    assert failed.value.code == "outputs_not_believed"
+    assert failed.value.code == "outputs_rejected"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_report_measured_nothing_only_where_there_was_not_enough_to_measure_on
     )
     outputs = tmp_path / "job" / "outputs"
     put("architecture", value=asdict(unmeasured))(outputs)
-    edit_json(outputs / "report.json", lambda told: told.pop("warnings"))
+    edit_json(outputs / "report.json", lambda reported: reported.pop("warnings"))
     classes = tuple(CLASSES)[:num_classes]
     known_now = replace(staged.known, num_labelled=num_images, class_names=classes)
     report = load_json((outputs / "report.json").read_bytes())
@@ -226,10 +226,10 @@ def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> No
 
 def inspected(folder: Path, canonical: bytes = weights(UPLOAD), **changes: Any) -> Any:
     (folder / "model.safetensors").write_bytes(canonical)
-    told = inspection(UPLOAD, canonical) | changes
+    reported = inspection(UPLOAD, canonical) | changes
     upload = {"sha256": hashlib.sha256(UPLOAD).hexdigest(), "size_bytes": len(UPLOAD)}
     digest = hashlib.sha256(canonical).hexdigest()
-    return check_inspection(json.dumps(told).encode(), upload, folder / "model.safetensors", digest)
+    return check_inspection(json.dumps(reported).encode(), upload, folder / "model.safetensors", digest)
 
 
 def test_an_inspection_that_speaks_of_the_bytes_at_hand_is_accepted(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_an_inspection_that_speaks_of_the_bytes_at_hand_is_accepted(tmp_path: Pa
 def test_an_inspection_of_other_bytes_is_not_believed(name: str, tmp_path: Path) -> None:
     with pytest.raises(AttemptFailed, match="other bytes") as failed:
         inspected(tmp_path, **{name: 8 if name == "size_bytes" else OTHER})
-    assert failed.value.code == "outputs_not_believed"
+    assert failed.value.code == "outputs_rejected"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_pickle_is_no_canonical_weights_whatever_the_inspection_says(
 ) -> None:
     with pytest.raises(AttemptFailed, match=r"model\.safetensors") as failed:
         inspected(tmp_path, canonical)
-    assert failed.value.code == "outputs_not_believed"
+    assert failed.value.code == "outputs_rejected"
 
 
 @pytest.mark.parametrize(
@@ -271,18 +271,18 @@ def test_an_architecture_that_the_weights_do_not_have_is_not_believed(
 ) -> None:
     with pytest.raises(AttemptFailed) as failed:
         inspected(tmp_path, architecture=architecture)
-    assert failed.value.code == "outputs_not_believed"
+    assert failed.value.code == "outputs_rejected"
 
 
 @pytest.mark.parametrize(
     "told", [{"num_parameters": 1}, {"dtype": "float16"}, {"architecture_name": "ViT-B/32"}]
 )
 def test_an_inspection_that_describes_other_weights_is_not_believed(
-    told: dict[str, Any], tmp_path: Path
+    reported: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.raises(AttemptFailed, match="describe") as failed:
-        inspected(tmp_path, **told)
-    assert failed.value.code == "outputs_not_believed"
+        inspected(tmp_path, **reported)
+    assert failed.value.code == "outputs_rejected"
 
 
 @pytest.mark.parametrize(
@@ -301,11 +301,11 @@ def test_a_configuration_that_says_something_else_is_not_believed(
     part: str, value: Any, tmp_path: Path
 ) -> None:
     found, spec = inspected(tmp_path), InspectSpec(filename="clip.pt")
-    told = config(inspection(UPLOAD, weights(UPLOAD)))
-    assert json.loads(check_config(json.dumps(told).encode(), spec, found)) == told
-    told["checkpoint"][part] = value
+    reported = config(inspection(UPLOAD, weights(UPLOAD)))
+    assert json.loads(check_config(json.dumps(reported).encode(), spec, found)) == reported
+    reported["checkpoint"][part] = value
     with pytest.raises(AttemptFailed, match=r"config\.json"):
-        check_config(json.dumps(told).encode(), spec, found)
+        check_config(json.dumps(reported).encode(), spec, found)
 
 
 @pytest.mark.parametrize("configured", [7, "quick_gelu", [7], ["surprise"], ["quick_gelu"]])
@@ -314,15 +314,15 @@ def test_configurations_beside_the_file_decide_only_what_was_not_declared(
 ) -> None:
     found = inspected(tmp_path)
     spec = InspectSpec(filename="clip.pt", declared=DeclaredOptions(quick_gelu=True))
-    told = config(inspection(UPLOAD, weights(UPLOAD)))
-    told["checkpoint"] |= {"declared": to_json(spec.declared), "configured": ["num_heads_text"]}
-    raw = json.dumps(told).encode()
-    assert json.loads(check_config(raw, spec, found, lies_beside=True)) == told
+    reported = config(inspection(UPLOAD, weights(UPLOAD)))
+    reported["checkpoint"] |= {"declared": to_json(spec.declared), "configured": ["num_heads_text"]}
+    raw = json.dumps(reported).encode()
+    assert json.loads(check_config(raw, spec, found, lies_beside=True)) == reported
     with pytest.raises(AttemptFailed):
         check_config(raw, spec, found)
-    told["checkpoint"]["configured"] = configured
+    reported["checkpoint"]["configured"] = configured
     with pytest.raises(AttemptFailed, match="that no configuration decides"):
-        check_config(json.dumps(told).encode(), spec, found, lies_beside=True)
+        check_config(json.dumps(reported).encode(), spec, found, lies_beside=True)
 
 
 @pytest.mark.parametrize("num_tables", [250_000, 1_000_000])
@@ -358,11 +358,11 @@ def test_a_record_of_the_upload_that_no_inspection_writes_is_not_believed(
     lie: dict[str, Any], tmp_path: Path
 ) -> None:
     found, spec = inspected(tmp_path), InspectSpec(filename="clip.pt")
-    told = config(inspection(UPLOAD, weights(UPLOAD)))
-    told["checkpoint"]["upload"].update(lie)
+    reported = config(inspection(UPLOAD, weights(UPLOAD)))
+    reported["checkpoint"]["upload"].update(lie)
     with pytest.raises(AttemptFailed, match=r"config\.json") as failed:
-        check_config(json.dumps(told).encode(), spec, found)
-    assert failed.value.code == "outputs_not_believed"
+        check_config(json.dumps(reported).encode(), spec, found)
+    assert failed.value.code == "outputs_rejected"
 
 
 # ---------------------------------------------------------------- validations
@@ -401,7 +401,7 @@ def test_a_validation_of_other_files_or_that_cannot_count_is_not_believed(change
     assert check_dataset(json.dumps(SUMMARY).encode(), spec, FILES).num_samples == 5
     with pytest.raises(AttemptFailed, match=r"dataset\.json") as failed:
         check_dataset(json.dumps(SUMMARY | changes).encode(), spec, FILES)
-    assert failed.value.code == "outputs_not_believed"
+    assert failed.value.code == "outputs_rejected"
 
 
 def test_of_which_job_a_report_is_the_supervisor_says_whatever_the_child_does(tmp_path: Path) -> None:
@@ -446,18 +446,18 @@ def test_one_lie_and_a_first_audit_is_not_shown(name: str | None, tmp_path: Path
     assert isinstance(staged.spec, SanitizeSpec)
     assert staged.known is not None
     known = replace(staged.known, class_names=tuple(CLASSES))
-    told = json.loads((outputs / "report.json").read_bytes())
+    reported = json.loads((outputs / "report.json").read_bytes())
     if name is not None:
-        FIRST_LIES[name](told["before"])
-    figures = parse(AuditFigures, told["before"])
-    settled_on = parse(SettledArchitecture, told["architecture"])
+        FIRST_LIES[name](reported["before"])
+    figures = parse(AuditFigures, reported["before"])
+    settled_on = parse(SettledArchitecture, reported["architecture"])
     if name is None:
         verdict = check_first_audit(figures, settled_on, staged.spec, known)
         assert verdict.outcome == "fail"
         return
     with pytest.raises(AttemptFailed) as failed:
         check_first_audit(figures, settled_on, staged.spec, known)
-    assert (failed.value.code, failed.value.is_child_believed) == ("outputs_not_believed", False)
+    assert (failed.value.code, failed.value.is_child_trusted) == ("outputs_rejected", False)
 
 
 def test_a_report_says_of_the_first_audit_what_was_shown_of_it(tmp_path: Path) -> None:

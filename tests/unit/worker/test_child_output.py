@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from cleanclip.spec.progress import Advanced, PhaseFinished, ProgressEvent
+from cleanclip.vocabulary.progress import Advanced, PhaseFinished, ProgressEvent
 from worker.confinement.child_output import (
     BURST_OF_STATES,
     EVENTS,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.jobspec import InspectSpec
-from cleanclip.spec.progress import ProgressEvent, ignore
+from cleanclip.vocabulary.jobspec import InspectSpec
+from cleanclip.vocabulary.progress import ProgressEvent, ignore
 from tests.integration.worker.stand_in_child import canonical_files, weights
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed
@@ -97,7 +97,7 @@ def test_a_second_conversion_is_given_the_upload_and_runs_no_other_program(tmp_p
 def test_another_model_for_the_uploads_own_is_found_out(tmp_path: Path) -> None:
     with pytest.raises(AttemptFailed, match="gives other weights") as failed:
         converted(tmp_path, Converter(tmp_path, canonical=weights(b"poisoned")))
-    assert (failed.value.code, failed.value.retry_in_s) == ("outputs_not_believed", None)
+    assert (failed.value.code, failed.value.retry_in_s) == ("outputs_rejected", None)
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,4 @@ def test_a_refusal_is_believed_of_the_second_conversion_and_an_outage_is_tried_a
     failure = AttemptFailed("not_a_clip", "It is not a CLIP.", "Upload one.", retry_in_s=retry_in_s)
     with pytest.raises(AttemptFailed) as failed:
         converted(tmp_path, Converter(tmp_path, failure=failure))
-    assert failed.value.code == ("outputs_not_believed" if retry_in_s is None else "not_a_clip")
+    assert failed.value.code == ("outputs_rejected" if retry_in_s is None else "not_a_clip")

@@ -13,10 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from app.schemas.jobs import ResultOut
-from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.examples import Example, Examples, Prediction, ShownImage
-from cleanclip.spec.measures import Difference, Estimate
-from cleanclip.spec.report import Report, dump_json, load_json
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.examples import Example, Examples, Prediction, ShownImage
+from cleanclip.vocabulary.measures import Difference, Estimate
+from cleanclip.vocabulary.report import Report, dump_json, load_json
 from tests.fixtures.made_reports import attack_figures, audit_figures
 from tests.fixtures.made_reports import report as made_report
 from tests.fixtures.tiny_png import RED_SQUARE
@@ -57,22 +57,22 @@ def test_an_audit_has_figures_before_only() -> None:
 
 def test_a_picture_is_named_by_its_digest_and_stays_in_the_file() -> None:
     data = b"image" * 1000
-    told = replace(report(is_audit=True), before=figures(9, base64.b64encode(data).decode()))
-    kept = judgement(told)
+    reported = replace(report(is_audit=True), before=figures(9, base64.b64encode(data).decode()))
+    kept = judgement(reported)
     assert kept["before"]["attacks"][0]["options"] == {
         "image_bytes": 5000,
         "image_sha256": hashlib.sha256(data).hexdigest(),
     }
-    assert told.before.attacks[0].options["image"] in dump_json(told).decode()
+    assert reported.before.attacks[0].options["image"] in dump_json(reported).decode()
 
 
 def test_pictures_of_examples_reach_no_row_of_the_database() -> None:
     shown = ShownImage(image=RED_SQUARE, before=Prediction(class_name="dog", probability=0.5))
     example = Example(index=3, true_class="cat", clean=shown, triggered=(shown,))
     examples = Examples(seed=0, image_size=2, side=2, examples=(example,))
-    told = replace(report(is_audit=True), examples=examples)
-    assert load_json(dump_json(told)).examples == examples
-    assert judgement(told) == judgement(replace(told, examples=None))
+    reported = replace(report(is_audit=True), examples=examples)
+    assert load_json(dump_json(reported)).examples == examples
+    assert judgement(reported) == judgement(replace(reported, examples=None))
 
 
 @pytest.mark.parametrize(
@@ -99,15 +99,15 @@ def test_a_report_without_bounds_is_refused_before_anything_is_published(
     raw = json.dumps(document).encode()
     with pytest.raises(AttemptFailed, match=r"report\.json cannot be read") as failed:
         read_json("report.json", raw, load_json)
-    assert failed.value.code == "outputs_not_believed"
+    assert failed.value.code == "outputs_rejected"
     with pytest.raises(ValidationError, match=why):
         load_json(raw)
 
 
 def test_more_figures_than_a_list_can_carry_are_not_kept_on_a_row() -> None:
-    told = report(is_audit=True)
-    attacks = told.before.attacks * 2000
+    reported = report(is_audit=True)
+    attacks = reported.before.attacks * 2000
     with pytest.raises(AttemptFailed, match="more than a job") as failed:
-        judgement(replace(told, before=replace(told.before, attacks=attacks)))
-    assert failed.value.code == "outputs_not_believed"
-    assert judgement(replace(told, before=replace(told.before, attacks=attacks[:32])))
+        judgement(replace(reported, before=replace(reported.before, attacks=attacks)))
+    assert failed.value.code == "outputs_rejected"
+    assert judgement(replace(reported, before=replace(reported.before, attacks=attacks[:32])))

@@ -11,8 +11,8 @@ from prometheus_client import generate_latest
 from app.domain.states import JobKind, JobPhase, JobState, phases_of
 from app.local.processes import free_ports
 from app.settings import MetricsSettings
-from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted
+from cleanclip.vocabulary.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
+from cleanclip.vocabulary.progress import Advanced, PhaseFinished, PhaseStarted
 from worker import metrics
 from worker.confinement.outcome import Seen, exit_reason
 from worker.tracker import Tracker

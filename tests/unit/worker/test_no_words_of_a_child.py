@@ -24,8 +24,8 @@ from pydantic.fields import FieldInfo
 
 from cleanclip.evidence import report as evidence
 from cleanclip.evidence.reading import Malformed
-from cleanclip.spec.inspection_phrases import OPTIONS
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.inspection_phrases import OPTIONS
+from cleanclip.vocabulary.jobspec import (
     INSPECTION_ADAPTER,
     ChildOutcome,
     DatasetSummary,
@@ -35,12 +35,12 @@ from cleanclip.spec.jobspec import (
     RecheckedFigures,
     ValidateSpec,
 )
-from cleanclip.spec.phrases import OneOf
-from cleanclip.spec.progress import SentEvent
-from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.vet_report import VetReport
+from cleanclip.vocabulary.phrases import OneOf
+from cleanclip.vocabulary.progress import SentEvent
+from cleanclip.vocabulary.recipe import DeclaredOptions
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.vet_report import VetReport
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
 from tests.suites import mostly_full
@@ -183,7 +183,7 @@ def is_refused(believe: Callable[[], object]) -> bool:
     try:
         believe()
     except AttemptFailed as failure:
-        if failure.code != "outputs_not_believed":
+        if failure.code != "outputs_rejected":
             raise
         return True
     return False
@@ -205,14 +205,14 @@ def test_a_sentence_in_a_report_is_refused_or_written_over(
 ) -> None:
     places = one_of_each(left(kind))
     assert len(places) > 60
-    told = []
+    reported = []
     for number, (name, place) in enumerate(places.items()):
         folder = tmp_path / str(number)
         staged, outputs = of_a_child(kind, folder)
         edit_json(outputs / "report.json", lambda document, place=place: put(document, place, LIE))
         if not is_refused(partial(believed, folder, staged, outputs)):
-            told += [name for file in (folder / "package").iterdir() if LIE.encode() in file.read_bytes()]
-    assert told == []
+            reported += [name for file in (folder / "package").iterdir() if LIE.encode() in file.read_bytes()]
+    assert reported == []
 
 
 UNKNOWN_TO_VERIFY = re.compile(
@@ -271,9 +271,9 @@ def test_a_sentence_in_an_inspection_or_its_configuration_is_refused(tmp_path: P
     path.write_bytes(canonical)
     upload = {"sha256": honest["upload_sha256"], "size_bytes": honest["size_bytes"]}
 
-    def shown(told: dict[str, Any]) -> str:
-        found = check_inspection(json.dumps(told).encode(), upload, path, honest["weights_sha256"])
-        check_config(json.dumps(config(told)).encode(), InspectSpec(filename="clip.pt"), found)
+    def shown(reported: dict[str, Any]) -> str:
+        found = check_inspection(json.dumps(reported).encode(), upload, path, honest["weights_sha256"])
+        check_config(json.dumps(config(reported)).encode(), InspectSpec(filename="clip.pt"), found)
         return INSPECTION_ADAPTER.dump_json(found).decode()
 
     assert "posix.system" in shown(honest)
@@ -287,12 +287,12 @@ def test_of_a_dataset_only_its_own_words_are_shown() -> None:
     honest = SUMMARY | {"templates": ["a photo of a {c}."]}
     kept = []
     for place in texts(honest):
-        told = json.dumps(put(json.loads(json.dumps(honest)), place, LIE)).encode()
-        if not is_refused(partial(check_dataset, told, spec, FILES)):
+        reported = json.dumps(put(json.loads(json.dumps(honest)), place, LIE)).encode()
+        if not is_refused(partial(check_dataset, reported, spec, FILES)):
             kept.append(place[0])
     assert set(kept) == {"class_names", "templates"}
-    told = json.dumps(honest | {"skipped_reasons": {LIE: 1}}).encode()
-    assert is_refused(partial(check_dataset, told, spec, FILES))
+    reported = json.dumps(honest | {"skipped_reasons": {LIE: 1}}).encode()
+    assert is_refused(partial(check_dataset, reported, spec, FILES))
 
 
 EVENTS: tuple[dict[str, Any], ...] = (

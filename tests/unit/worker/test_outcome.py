@@ -13,7 +13,7 @@ import pytest
 
 from app.domain.states import RESUMABLE_ENDINGS, JobKind
 from app.storage.errors import AccessDenied, ClockWrong, ObjectNotFound, StorageError, StoreUnavailable
-from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, MAX_SCAN_STATE_BYTES
+from cleanclip.vocabulary.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, MAX_SCAN_STATE_BYTES
 from worker.confinement import outcome
 from worker.confinement.guard import SETUP_FAILED
 from worker.confinement.outcome import Seen, interpret, is_disk_full, wanted_outputs
@@ -97,7 +97,7 @@ def test_no_outcome_at_all_is_no_success(folder: Path) -> None:
 def test_other_files_than_the_job_has_are_not_believed(folder: Path, names: list[str]) -> None:
     leave(folder, outputs=names)
     failed = failure(folder, 0)
-    assert (failed.code, failed.retry_in_s) == ("outputs_not_believed", None)
+    assert (failed.code, failed.retry_in_s) == ("outputs_rejected", None)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_other_files_than_the_job_has_are_not_believed(folder: Path, names: list
 def test_a_file_that_lies_there_unnamed_fails_the_job_too(folder: Path, name: str) -> None:
     (folder / "outputs" / name).write_text("<script>alert(1)</script>")
     leave(folder, outputs=["report.json"])
-    assert failure(folder, 0).code == "outputs_not_believed"
+    assert failure(folder, 0).code == "outputs_rejected"
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "nothing"])
@@ -123,14 +123,14 @@ def test_only_a_plain_file_is_an_output(folder: Path, tmp_path: Path, kind: str)
     elif kind == "folder":
         path.mkdir()
     leave(folder, outputs=["report.json"])
-    assert failure(folder, 0).code == "outputs_not_believed"
+    assert failure(folder, 0).code == "outputs_rejected"
 
 
 def test_a_folder_of_outputs_that_is_a_link_is_not_followed(folder: Path) -> None:
     (folder / "outputs").rename(folder / "elsewhere")
     (folder / "outputs").symlink_to(folder / "elsewhere")
     leave(folder, outputs=["report.json"])
-    assert failure(folder, 0).code == "outputs_not_believed"
+    assert failure(folder, 0).code == "outputs_rejected"
 
 
 def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path
         (folder / "outputs" / "report.json").write_bytes(bytes(size_bytes))
         with pytest.raises(AttemptFailed, match=r"more than|larger") as failed:
             interpret(Seen(status=0), folder, WANTED, attempts_used=1, log_tail="", max_bytes=most)
-        assert failed.value.code == "outputs_not_believed"
+        assert failed.value.code == "outputs_rejected"
 
 
 def test_a_file_with_holes_is_not_taken_for_weights(folder: Path) -> None:
@@ -184,8 +184,8 @@ def test_a_reason_that_no_library_gives_is_not_believed(folder: Path, said: dict
 def test_a_long_reason_is_cut_because_every_list_carries_it(folder: Path) -> None:
     refusal = {"code": "zip_truncated", "message": "m" * 9000, "remedy": "r" * 9000, "where": "w" * 9000}
     leave(folder, status="refused", failure=refusal)
-    told = failure(folder, EXIT_REFUSED).as_row(None)
-    assert (len(told["said"]), "mm" in told["message"], "where" in told) == (300, False, False)
+    reported = failure(folder, EXIT_REFUSED).as_row(None)
+    assert (len(reported["said"]), "mm" in reported["message"], "where" in reported) == (300, False, False)
 
 
 def test_weights_are_no_larger_than_those_that_came_in(folder: Path) -> None:
@@ -280,7 +280,7 @@ def test_outputs_that_the_child_locked_us_out_of_are_not_believed(
         raise PermissionError(errno.EACCES, "no")
 
     monkeypatch.setattr(os, "listdir", no)
-    assert failure(folder, 0).code == "outputs_not_believed"
+    assert failure(folder, 0).code == "outputs_rejected"
 
 
 @pytest.mark.parametrize("status", [-signal.SIGKILL, 1, 121])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.report import Report
+from cleanclip.vocabulary.report import Report
 from tests.fixtures.evidence import SPECS, package
 from tests.integration.worker import stand_in_child
 from tests.integration.worker.stand_in_child import NUM_IMAGES, NUM_PAIRS, NUM_RETRIEVAL
@@ -38,16 +38,16 @@ def test_nothing_is_signed_that_the_customers_own_check_refuses(
     """Figures that do not follow from their counts: everything that we know is told as it is."""
 
     def lie(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> Report:
-        told = honest(folder, spec, cleaned_sha256)
-        ca = replace(told.before.ca, successes=told.before.ca.n)
-        return replace(told, before=replace(told.before, ca=ca))
+        reported = honest(folder, spec, cleaned_sha256)
+        ca = replace(reported.before.ca, successes=reported.before.ca.n)
+        return replace(reported, before=replace(reported.before, ca=ca))
 
     honest = stand_in_child.report_of
     monkeypatch.setattr(stand_in_child, "report_of", lie)
     signer = Refusing()
     with pytest.raises(AttemptFailed, match=r"still_right") as failed:
         package(tmp_path, signer=signer, kind="audit", filename="clip.pt")
-    assert failed.value.code == "outputs_not_believed"
+    assert failed.value.code == "outputs_rejected"
     assert signer.num_asked == 0
 
 

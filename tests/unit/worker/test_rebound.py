@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from app.schemas.jobs import ResultOut
-from cleanclip.spec.judging import judge
-from cleanclip.spec.recipe import Policy
-from cleanclip.spec.report import Report, dump_json, load_json
-from cleanclip.spec.verdicts import Verdict
+from cleanclip.vocabulary.judging import judge
+from cleanclip.vocabulary.recipe import Policy
+from cleanclip.vocabulary.report import Report, dump_json, load_json
+from cleanclip.vocabulary.verdicts import Verdict
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.derived import saying
 from worker.publishing.shown import shown_rebound
@@ -64,10 +64,10 @@ def test_a_highest_share_fails_only_where_the_bound_that_pays_for_the_choice_is_
     assert report.rebound is not None
     (highest,) = report.rebound.highest
     over = replace(highest, low=0.06, asr=replace(highest.asr, successes=round(0.08 * highest.asr.n)))
-    told = judged(report, Policy(), highest=(over,))
-    assert told.rebound[0].outcome == "fail"
-    assert told.outcome == "fail"
-    assert "badnet after benign fine-tuning" in told.reason
+    reported = judged(report, Policy(), highest=(over,))
+    assert reported.rebound[0].outcome == "fail"
+    assert reported.outcome == "fail"
+    assert "badnet after benign fine-tuning" in reported.reason
     between = replace(over, low=0.04)
     assert judged(report, Policy(), highest=(between,)).rebound[0].outcome == "undecided"
 

@@ -13,12 +13,18 @@ import pytest
 from pydantic import TypeAdapter
 
 from app.domain.states import JobKind, JobPhase
-from cleanclip.spec.audit_figures import AuditFigures, Measured, Withheld
-from cleanclip.spec.control import ControlFigures
-from cleanclip.spec.jobspec import RECHECKED_ADAPTER, AuditSpec, RecheckedFigures, RecheckSpec, SanitizeSpec
-from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.report import Report, dump_json
-from cleanclip.spec.settled import COMPARED, SettledArchitecture
+from cleanclip.vocabulary.audit_figures import AuditFigures, Measured, Withheld
+from cleanclip.vocabulary.control import ControlFigures
+from cleanclip.vocabulary.jobspec import (
+    RECHECKED_ADAPTER,
+    AuditSpec,
+    RecheckedFigures,
+    RecheckSpec,
+    SanitizeSpec,
+)
+from cleanclip.vocabulary.progress import Advanced, ProgressEvent
+from cleanclip.vocabulary.report import Report, dump_json
+from cleanclip.vocabulary.settled import COMPARED, SettledArchitecture
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import ENDED_AT, claimed_job, left_by_a_child
 from tests.fixtures.made_reports import newcombe, searched
@@ -191,12 +197,12 @@ def test_the_examples_that_are_published_are_those_of_the_second_audit(tmp_path:
 def on_withheld(report: Report, *, works_after: bool, works_before: bool = True) -> Withheld:
     """The report's figures on 500 other images, of which 450 are not of a target."""
 
-    def audit(told: AuditFigures, works: bool, number: int) -> AuditFigures:
+    def audit(reported: AuditFigures, works: bool, number: int) -> AuditFigures:
         share = wilson(440 if works else 1, 450)
         attacks = tuple(
-            replace(one, asr=share, towards=replace(one.towards, triggered=share)) for one in told.attacks
+            replace(one, asr=share, towards=replace(one.towards, triggered=share)) for one in reported.attacks
         )
-        return replace(told, seed=99, ca=wilson(number, 500), attacks=attacks, ca_per_class=())
+        return replace(reported, seed=99, ca=wilson(number, 500), attacks=attacks, ca_per_class=())
 
     assert report.after is not None
     measured = replace(
@@ -276,10 +282,10 @@ def test_the_seed_for_withheld_images_is_no_order_s(withholds: bool, tmp_path: P
 
 def settled_anew(job: Job, option: str, **changes: Any) -> SettledArchitecture:
     """What the report says, but for one setting."""
-    told = job.report.architecture
-    assert told is not None
-    settings = [replace(one, **changes) if one.option == option else one for one in told.settings]
-    return replace(told, settings=tuple(settings))
+    reported = job.report.architecture
+    assert reported is not None
+    settings = [replace(one, **changes) if one.option == option else one for one in reported.settings]
+    return replace(reported, settings=tuple(settings))
 
 
 @pytest.mark.parametrize("kind", ["sanitize", "audit"])
@@ -306,9 +312,9 @@ def test_on_a_cpu_the_figures_by_which_a_setting_is_settled_are_compared_to_the_
         assert job.report.training is not None
         training = replace(job.report.training, resumed_from_steps=(10,))
         job.report = replace(job.report, training=training)
-    told = job.report.architecture
-    assert told is not None
-    job.auditor.architecture = replace(told, chance=0.5000001)
+    reported = job.report.architecture
+    assert reported is not None
+    job.auditor.architecture = replace(reported, chance=0.5000001)
     if on.startswith("a CPU"):
         assert "architecture" in job.refusal().message
     else:
@@ -359,7 +365,7 @@ def test_on_cuda_and_in_bf16_one_image_of_200_may_be_counted_otherwise(
 
 
 def test_with_a_tolerance_every_share_and_every_loss_is_still_compared(tmp_path: Path) -> None:
-    told = replace(Job(tmp_path).report.measured, examples=None, classes_lost=(), retrieval_lost=None)
+    reported = replace(Job(tmp_path).report.measured, examples=None, classes_lost=(), retrieval_lost=None)
 
     def move(value: Any) -> Any:
         """The same figures with ten images more or fewer in each share and each loss."""
@@ -373,11 +379,11 @@ def test_with_a_tolerance_every_share_and_every_loss_is_still_compared(tmp_path:
         return [move(one) for one in value] if isinstance(value, list) else value
 
     adapter = TypeAdapter(Measured)
-    document = json.loads(adapter.dump_json(told))
-    places = list(differences(told, adapter.validate_python(move(document)), 0.005, ()))
+    document = json.loads(adapter.dump_json(reported))
+    places = list(differences(reported, adapter.validate_python(move(document)), 0.005, ()))
     text = json.dumps(document)
     assert len(places) == text.count('"successes"') + text.count('"gained"') > 100
-    assert list(differences(told, told, 0.005, ())) == []
+    assert list(differences(reported, reported, 0.005, ())) == []
 
 
 @pytest.mark.parametrize("is_resumed", [False, True])

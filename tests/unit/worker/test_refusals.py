@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.domain.states import RESUMABLE_ENDINGS
-from cleanclip.spec.jobspec import Failure
+from cleanclip.vocabulary.jobspec import Failure
 from worker.failures import AttemptFailed
 from worker.refusals import PATH, refused
 
@@ -52,7 +52,7 @@ def test_numbers_of_the_process_stand_in_our_sentence_and_nothing_else_does() ->
 
 def test_settings_of_the_process_stand_in_our_sentence_and_no_other_word_among_them() -> None:
     (ours, advice), *_ = json.loads(PATH.read_text())["settings_undecided"]
-    told = (
+    reported = (
         "200",
         "num_heads_vision (2, 4) and quick_gelu (true, false)",
         "CA 99.0 % against 98.5 % (n = 200)",
@@ -62,11 +62,11 @@ def test_settings_of_the_process_stand_in_our_sentence_and_no_other_word_among_t
     def filled(text: str, *values: str) -> str:
         return text.replace("…", "{}").format(*values)
 
-    honest = refusal("settings_undecided", filled(ours, *told), remedy=filled(advice, *flags))
-    assert (honest.message, honest.remedy) == (filled(ours, *told), filled(advice, *flags))
+    honest = refusal("settings_undecided", filled(ours, *reported), remedy=filled(advice, *flags))
+    assert (honest.message, honest.remedy) == (filled(ours, *reported), filled(advice, *flags))
     for lie in ("num_heads_vision, your key", "go to quick_gelu", "(2, 4) " * 200, ""):
-        message = filled(ours, told[0], lie, told[2])
-        assert refusal("settings_undecided", message).message == filled(ours, told[0], "…", told[2])
+        message = filled(ours, reported[0], lie, reported[2])
+        assert refusal("settings_undecided", message).message == filled(ours, reported[0], "…", reported[2])
 
 
 def test_of_several_texts_of_one_code_the_one_that_was_raised_is_shown() -> None:

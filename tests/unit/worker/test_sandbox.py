@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.states import JobKind
-from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE, MaxRanks
+from cleanclip.vocabulary.jobspec import TOKENIZERS_VARIABLE, MaxRanks
 from worker.confinement import sandbox
 from worker.confinement.file_access import READ, rules
 from worker.confinement.sandbox import ChildLimits, Isolation, environment, finds_cuda, rlimits

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.null_set import NullSet, dump_null
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report_inputs import CheckpointInput, Environment
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import ScanReport, dump_scan
+from cleanclip.vocabulary.jobspec import ScanSpec
+from cleanclip.vocabulary.null_set import NullSet, dump_null
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report_inputs import CheckpointInput, Environment
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
 from sanitizer.data.dataset_digest import dataset_sha256
 from tests.integration.worker.stand_in_child import (
     ANCHOR_LIES,
@@ -85,12 +85,12 @@ class Left:
     def _names(self) -> list[str]:
         return [] if self.spec.scan.class_names == "none" else [*NAMES, *self.spec.scan.further_classes]
 
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(dump_scan(self.report))
         return document
 
-    def believed(self, told: Mapping[str, Any]) -> ScanReport:
-        return check_scan(json.dumps(told).encode(), self.spec, self.known, at=AT)
+    def believed(self, reported: Mapping[str, Any]) -> ScanReport:
+        return check_scan(json.dumps(reported).encode(), self.spec, self.known, at=AT)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ class Left:
 )
 def test_an_honest_report_is_believed_and_its_time_is_ours(tmp_path: Path, options: dict[str, Any]) -> None:
     left = Left(tmp_path, **options)
-    believed = left.believed(left.told())
+    believed = left.believed(left.reported())
     assert believed.created_at == AT
     assert believed.hypotheses == left.report.hypotheses
     shown = json.dumps(shown_scan(believed))
@@ -116,46 +116,46 @@ def test_an_honest_report_is_believed_and_its_time_is_ours(tmp_path: Path, optio
 @pytest.mark.parametrize("lie", SCAN_LIES)
 def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
     left = Left(tmp_path)
-    told = left.told()
-    SCAN_LIES[lie](told)
-    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
-        left.believed(told)
+    reported = left.reported()
+    SCAN_LIES[lie](reported)
+    with pytest.raises(AttemptFailed, match="outputs_rejected"):
+        left.believed(reported)
 
 
 @pytest.mark.parametrize(
     "lie",
     [
-        lambda told: told["hypotheses"][0].update(target=NAMES[0]),
-        lambda told: told["examples"][0].update(clean_class=NAMES[0]),
-        lambda told: told["examples"][0].update(true_class="class 5"),
+        lambda reported: reported["hypotheses"][0].update(target=NAMES[0]),
+        lambda reported: reported["examples"][0].update(clean_class=NAMES[0]),
+        lambda reported: reported["examples"][0].update(true_class="class 5"),
     ],
 )
 def test_a_scan_without_class_names_predicts_none_and_its_examples_have_classes_of_the_dataset(
     tmp_path: Path, lie: Callable[[dict[str, Any]], object]
 ) -> None:
     left = Left(tmp_path, detectors=("collapse",), class_names="none")
-    told = left.told()
-    assert told["examples"][0]["true_class"] in NAMES
-    lie(told)
-    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
-        left.believed(told)
+    reported = left.reported()
+    assert reported["examples"][0]["true_class"] in NAMES
+    lie(reported)
+    with pytest.raises(AttemptFailed, match="outputs_rejected"):
+        left.believed(reported)
 
 
 def test_no_image_is_of_a_further_class(tmp_path: Path) -> None:
     left = Left(tmp_path, further_classes=("grape",))
-    told = left.told()
-    told["examples"][0]["true_class"] = "grape"
-    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
-        left.believed(told)
+    reported = left.reported()
+    reported["examples"][0]["true_class"] = "grape"
+    with pytest.raises(AttemptFailed, match="outputs_rejected"):
+        left.believed(reported)
 
 
 @pytest.mark.parametrize("lie", ANCHOR_LIES)
 def test_a_lie_about_the_anchor_is_not_believed(tmp_path: Path, lie: str) -> None:
     left = Left(tmp_path, with_anchor=True)
-    told = left.told()
-    ANCHOR_LIES[lie](told)
-    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
-        left.believed(told)
+    reported = left.reported()
+    ANCHOR_LIES[lie](reported)
+    with pytest.raises(AttemptFailed, match="outputs_rejected"):
+        left.believed(reported)
 
 
 def _settle_otherwise(settled: dict[str, Any], checkpoint: dict[str, Any]) -> None:
@@ -171,45 +171,45 @@ def _settle_otherwise(settled: dict[str, Any], checkpoint: dict[str, Any]) -> No
 
 def test_an_anchor_is_settled_as_the_suspect_is(tmp_path: Path) -> None:
     left = Left(tmp_path, with_anchor=True)
-    told = left.told()
-    _settle_otherwise(told["conditions"]["anchor_settled"], told["anchor"])
-    del told["warnings"]
-    believed = left.believed(told)
+    reported = left.reported()
+    _settle_otherwise(reported["conditions"]["anchor_settled"], reported["anchor"])
+    del reported["warnings"]
+    believed = left.believed(reported)
     assert believed.anchor is not None
     assert believed.anchor.architecture["model_cfg"]["quick_gelu"] is True
 
 
 def test_an_anchor_that_no_order_named_is_not_believed(tmp_path: Path) -> None:
     left = Left(tmp_path)
-    told = left.told()
-    told["anchor"] = told["checkpoint"]
-    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
-        left.believed(told)
+    reported = left.reported()
+    reported["anchor"] = reported["checkpoint"]
+    with pytest.raises(AttemptFailed, match="outputs_rejected"):
+        left.believed(reported)
 
 
 def test_a_null_that_was_measured_otherwise_is_not_believed_to_judge_the_scan(tmp_path: Path) -> None:
     left = Left(tmp_path)
     other = a_null(left.spec.scan, NAMES, images_sha256=hashlib.sha256(b"others").hexdigest(), seed=7)
-    told = left.told()
-    told["null"]["sha256"] = other.sha256
+    reported = left.reported()
+    reported["null"]["sha256"] = other.sha256
     left.known = replace(left.known, null=other)
     with pytest.raises(AttemptFailed, match="null"):
-        left.believed(told)
+        left.believed(reported)
 
 
 def test_an_assumed_activation_may_be_settled_otherwise_and_no_width(tmp_path: Path) -> None:
     left = Left(tmp_path, with_null=False)
-    told = left.told()
-    _settle_otherwise(told["conditions"]["settled"], told["checkpoint"])
-    del told["warnings"]
-    believed = left.believed(told)
+    reported = left.reported()
+    _settle_otherwise(reported["conditions"]["settled"], reported["checkpoint"])
+    del reported["warnings"]
+    believed = left.believed(reported)
     assert believed.checkpoint.architecture["model_cfg"]["quick_gelu"] is True
     assert believed.warnings[0].startswith(
         "quick_gelu is true by measurement on 200 images, not false as usual."
     )
-    told["checkpoint"]["architecture"]["model_cfg"]["embed_dim"] = 3
+    reported["checkpoint"]["architecture"]["model_cfg"]["embed_dim"] = 3
     with pytest.raises(AttemptFailed, match="architecture"):
-        left.believed(told)
+        left.believed(reported)
 
 
 LIE = "this model is clean. approved for release"
@@ -240,11 +240,11 @@ def test_no_string_of_a_child_reaches_a_report(tmp_path: Path) -> None:
     assert len(places) > 60
     reached = []
     for number, where in enumerate(places):
-        told = json.loads(honest)
-        _, put = [*strings_of("", told, lambda lie: None)][number]
+        reported = json.loads(honest)
+        _, put = [*strings_of("", reported, lambda lie: None)][number]
         put()
         try:
-            believed = left.believed(told)
+            believed = left.believed(reported)
         except AttemptFailed:
             continue
         if LIE in dump_scan(believed).decode():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
+from cleanclip.vocabulary.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
@@ -52,15 +52,17 @@ def measured(
     )
 
 
-def believed(told: SettledArchitecture, origin: dict[str, Any], came_in: Architecture = CAME_IN) -> Settings:
-    return Settings.of(check_settings(told, came_in, origin, seed=3, can_measure=True))
+def believed(
+    reported: SettledArchitecture, origin: dict[str, Any], came_in: Architecture = CAME_IN
+) -> Settings:
+    return Settings.of(check_settings(reported, came_in, origin, seed=3, can_measure=True))
 
 
 def test_an_assumed_value_gives_way_to_a_plausible_one_that_was_measured() -> None:
-    told = measured({}, num_heads_vision="4", quick_gelu="true")
-    assert [one.settled for one in told.settings] == ["measured"] * len(COMPARED)
-    assert told.settings[0].why == "the best of 1, 4, 2"
-    assert believed(told, {}) == Settings(num_heads_vision=4, num_heads_text=1, quick_gelu=True)
+    reported = measured({}, num_heads_vision="4", quick_gelu="true")
+    assert [one.settled for one in reported.settings] == ["measured"] * len(COMPARED)
+    assert reported.settings[0].why == "the best of 1, 4, 2"
+    assert believed(reported, {}) == Settings(num_heads_vision=4, num_heads_text=1, quick_gelu=True)
 
 
 @pytest.mark.parametrize("heads", ["8", "64", "-1", "3"])
@@ -77,19 +79,19 @@ def test_no_measurement_changes_what_the_owner_declared() -> None:
 
 @pytest.mark.parametrize("settled", ["tensors", "declared", "configuration", "assumed"])
 def test_what_was_measured_is_not_known_by_anything_else(settled: Any) -> None:
-    told = measured({}, num_heads_vision="4")
-    first = replace(told.settings[0], settled=settled)
+    reported = measured({}, num_heads_vision="4")
+    first = replace(reported.settings[0], settled=settled)
     with pytest.raises(AttemptFailed, match="says of num_heads_vision what cannot follow"):
-        believed(replace(told, settings=(first, *told.settings[1:])), {})
+        believed(replace(reported, settings=(first, *reported.settings[1:])), {})
 
 
 @pytest.mark.parametrize("settled", ["assumed", "measured", "published"])
 def test_a_value_that_the_images_do_not_tell_is_not_believed_by_any_name(settled: Any) -> None:
     """Its audit should have been refused."""
-    told = measured({}, margin=0.05)
-    first = replace(told.settings[0], settled=settled, why="the best of 1, 4, 2")
+    reported = measured({}, margin=0.05)
+    first = replace(reported.settings[0], settled=settled, why="the best of 1, 4, 2")
     with pytest.raises(AttemptFailed, match="settles num_heads_vision though the images do not"):
-        believed(replace(told, settings=(first, *told.settings[1:])), {})
+        believed(replace(reported, settings=(first, *reported.settings[1:])), {})
 
 
 def test_heads_of_a_published_model_of_this_shape_are_believed_where_images_leave_several() -> None:
@@ -102,12 +104,14 @@ def test_heads_of_a_published_model_of_this_shape_are_believed_where_images_leav
         text=TextTransformer(blocks=text, context_length=77, vocab_size=49408),
         quick_gelu=False,
     )
-    told = measured({}, came_in=clip, margin=0.05)
-    assert [one.settled for one in told.settings] == ["published", "published", "assumed"]
-    assert told.settings[0].why == "as in ViT-B-32, which has this shape; the images do not rule out 48"
+    reported = measured({}, came_in=clip, margin=0.05)
+    assert [one.settled for one in reported.settings] == ["published", "published", "assumed"]
+    assert reported.settings[0].why == "as in ViT-B-32, which has this shape; the images do not rule out 48"
     declared = {"declared": {"quick_gelu": False}}
-    told = measured(declared, came_in=clip, margin=0.05)
-    assert believed(told, declared, clip) == Settings(num_heads_vision=12, num_heads_text=8, quick_gelu=False)
+    reported = measured(declared, came_in=clip, margin=0.05)
+    assert believed(reported, declared, clip) == Settings(
+        num_heads_vision=12, num_heads_text=8, quick_gelu=False
+    )
     other = measured(declared, came_in=clip, margin=0.05, num_heads_vision="16")
     with pytest.raises(AttemptFailed, match="settles num_heads_vision though the images do not"):
         believed(other, declared, clip)

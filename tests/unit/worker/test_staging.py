@@ -9,8 +9,8 @@ import pytest
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.states import JobKind
-from cleanclip.spec.jobspec import AuditSpec
-from cleanclip.spec.report_inputs import Origin
+from cleanclip.vocabulary.jobspec import AuditSpec
+from cleanclip.vocabulary.report_inputs import Origin
 from worker.staging.stage import origin_of, spec_of
 
 
@@ -42,8 +42,8 @@ def test_a_report_is_of_the_job_the_file_and_whoever_asked_in_the_names_that_the
     ordered = replace(job({"target": "dog"}), name="Release 7")
     by = {"project": "research", "key_id": "key_1", "key_name": "Ada's laptop"}
     came_in = {"filename": "clip.pt", "source": None}
-    told = origin_of(replace(ordered, spec=dict(ordered.spec) | {"requested_by": by}), came_in)
-    assert told == Origin(
+    reported = origin_of(replace(ordered, spec=dict(ordered.spec) | {"requested_by": by}), came_in)
+    assert reported == Origin(
         filename="clip.pt",
         source=None,
         job_id="job_1",

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from app.domain.states import JobKind, JobPhase, PhaseState
-from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted
+from cleanclip.vocabulary.progress import Advanced, Noted, PhaseFinished, PhaseStarted
 from worker.tracker import MAX_NOTES, MAX_POINTS, LossCurve, Tracker
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobKind
-from cleanclip.spec.progress import StateSaved
+from cleanclip.vocabulary.progress import StateSaved
 from worker.training_states import StateShipper, kept_beside
 
 STEP = StateSaved(path="state/step-00000400", step=400)

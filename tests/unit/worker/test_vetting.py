@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from cleanclip.evidence import vetted_files
-from cleanclip.spec.exclusions import load_exclusions
-from cleanclip.spec.jobspec import SPEC_ADAPTER, VetSpec
-from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_report import VetReport, load_vet_report
+from cleanclip.vocabulary.exclusions import load_exclusions
+from cleanclip.vocabulary.jobspec import SPEC_ADAPTER, VetSpec
+from cleanclip.vocabulary.vet_options import VetOptions
+from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
 from tests.integration.worker.stand_in_child import CLASSES, VET_LIES, canonical_files, vet_files
 from worker.failures import AttemptFailed
 from worker.publishing.checking import check_findings
@@ -94,14 +94,14 @@ def test_an_honest_report_is_believed_and_lists_carry_no_sample(
 def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
     left = Left(tmp_path, spec_of())
     VET_LIES[lie](left.files)
-    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+    with pytest.raises(AttemptFailed, match="outputs_rejected"):
         left.believed()
 
 
 def test_a_rank_that_the_scores_deny_is_not_believed(tmp_path: Path) -> None:
     left = Left(tmp_path, spec_of(has_trusted=False))
     VET_LIES["a_value_that_its_rank_denies"](left.files)
-    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+    with pytest.raises(AttemptFailed, match="outputs_rejected"):
         left.believed()
 
 
@@ -117,5 +117,5 @@ def test_a_class_that_the_dataset_does_not_have_is_not_believed(tmp_path: Path) 
 def test_scores_that_cannot_be_read_are_not_believed(tmp_path: Path, content: bytes) -> None:
     left = Left(tmp_path, spec_of())
     left.files["vet_scores.jsonl.gz"] = content
-    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+    with pytest.raises(AttemptFailed, match="outputs_rejected"):
         left.believed()

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.attack_options import BadNetOptions
-from cleanclip.spec.jobspec import AuditSpec, InspectSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, UARRecipe
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.attack_options import BadNetOptions
+from cleanclip.vocabulary.jobspec import AuditSpec, InspectSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, UARRecipe
+from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.vet_options import VetOptions
 from worker.wall_time import FLOOR_S, gflop_per_pass, num_passes, wall_limit_s
 
 AUDIT = AuditOptions(target="banana", attacks=(BadNetOptions(),))

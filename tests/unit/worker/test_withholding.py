@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cleanclip.evidence.statement import dataset_sha256
-from cleanclip.spec.jobspec import (
+from cleanclip.vocabulary.jobspec import (
     GIVEN_NAME,
     SPEC_ADAPTER,
     WITHHELD_NAME,
@@ -18,8 +18,8 @@ from cleanclip.spec.jobspec import (
     SanitizeSpec,
     WithholdSpec,
 )
-from cleanclip.spec.progress import ProgressEvent, ignore
-from cleanclip.spec.withholding import FEWEST, seed_of
+from cleanclip.vocabulary.progress import ProgressEvent, ignore
+from cleanclip.vocabulary.withholding import FEWEST, seed_of
 from tests.fixtures.evidence import left_by_a_child
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed

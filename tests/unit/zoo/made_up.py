@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cleanclip.spec.scan_options import PatternFamily
-from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart, ScanStatistics
+from cleanclip.vocabulary.scan_options import PatternFamily
+from cleanclip.vocabulary.scan_statistics import CollapseFigures, CollapseRestart, ScanStatistics
 from lab.zoo.plan import BedName, Model, Split, class_names, model
 from lab.zoo.rows import ModelRow, ScanRow
 from sanitizer.audits.statistics import wilson

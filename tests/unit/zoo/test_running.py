@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
+from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily
 from lab.testbed import training
 from lab.zoo import making, running, scanning
 from lab.zoo.judging import statistics_of

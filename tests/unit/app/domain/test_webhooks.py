@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from app.domain.webhooks import (
+from app.domain.webhook_messages import (
     JITTER,
     MAX_TRIES,
     WAITS_S,

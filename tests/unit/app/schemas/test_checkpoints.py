@@ -10,7 +10,7 @@ from app.db.models.assets import Checkpoint
 from app.db.repositories.verdicts import NO_VERDICTS
 from app.domain.states import CheckpointState
 from app.schemas.checkpoints import CheckpointOut
-from cleanclip.spec.report_inputs import ScannerEvidence
+from cleanclip.vocabulary.report_inputs import ScannerEvidence
 
 
 def row(inspection: dict[str, Any] | None) -> Checkpoint:

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from app.schemas.common import StoredProblem
 from app.schemas.methods import KNOWN_TAGS, MethodsOut
 from app.schemas.orders import AuditJobIn, JobIn, SanitizeJobIn
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
-from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
+from cleanclip.vocabulary.scan_options import MIN_IMAGES, ScanOptions
+from cleanclip.vocabulary.vet_options import VetOptions
 from tests.fixtures.tiny_png import RED_SQUARE
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)

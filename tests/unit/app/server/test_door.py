@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.live.metrics import Metrics
-from app.server.door import Door
+from app.server.connections import OpenConnections
 from app.server.refusals import ADDRESS_FULL, SERVER_FULL
 from app.settings_groups import ConnectionSettings
 
@@ -28,9 +28,9 @@ class Peer:
         self.num_looks += 1
 
 
-def with_door(test: Callable[[Door], None], *proxies: str, **limits: Any) -> None:
+def with_door(test: Callable[[OpenConnections], None], *proxies: str, **limits: Any) -> None:
     async def inside() -> None:
-        test(Door(ConnectionSettings(**limits), proxies, Metrics(dict)))
+        test(OpenConnections(ConnectionSettings(**limits), proxies, Metrics(dict)))
 
     asyncio.run(inside())
 
@@ -46,71 +46,74 @@ def with_door(test: Callable[[Door], None], *proxies: str, **limits: Any) -> Non
     ],
 )
 def test_an_address_is_counted_as_its_owner_has_it(one: str, another: str, is_one_owner: bool) -> None:
-    def test(door: Door) -> None:
-        assert door.enter(Peer(), one) is None
-        assert (door.enter(Peer(), another) is ADDRESS_FULL) is is_one_owner
+    def test(connections: OpenConnections) -> None:
+        assert connections.enter(Peer(), one) is None
+        assert (connections.enter(Peer(), another) is ADDRESS_FULL) is is_one_owner
 
     with_door(test, max_per_address=1)
 
 
 @pytest.mark.parametrize("address", [None, "/run/api.sock", "10.1.2.3", "::ffff:10.1.2.3"])
 def test_a_proxy_or_a_local_socket_is_not_counted_by_address(address: str | None) -> None:
-    def test(door: Door) -> None:
+    def test(connections: OpenConnections) -> None:
         for _ in range(5):
-            assert door.enter(Peer(), address) is None
+            assert connections.enter(Peer(), address) is None
 
     with_door(test, "10.0.0.0/8", max_per_address=1)
 
 
 def test_a_place_that_was_left_is_free_again() -> None:
-    def test(door: Door) -> None:
+    def test(connections: OpenConnections) -> None:
         first = Peer()
         for _ in range(3):
-            assert door.enter(first, "192.0.2.1") is None
-            assert door.enter(Peer(), "192.0.2.1") is ADDRESS_FULL
-            door.leave(first)
-            door.leave(first)  # as a connection that gave way does
+            assert connections.enter(first, "192.0.2.1") is None
+            assert connections.enter(Peer(), "192.0.2.1") is ADDRESS_FULL
+            connections.leave(first)
+            connections.leave(first)  # as a connection that gave way does
 
     with_door(test, max_per_address=1)
 
 
 def test_the_one_that_has_waited_longest_gives_way_and_none_that_is_served() -> None:
-    def test(door: Door) -> None:
+    def test(connections: OpenConnections) -> None:
         peers = [Peer() for _ in range(16)]
         for peer in peers:
-            door.enter(peer, None)
+            connections.enter(peer, None)
         for peer in peers[:8]:
-            door.serves(peer)
-        door.waits(peers[0])  # again, and after all others
+            connections.serves(peer)
+        connections.waits(peers[0])  # again, and after all others
         for number in range(8, 16):
             late = Peer()
-            assert door.enter(late, None) is None
-            door.serves(late)
+            assert connections.enter(late, None) is None
+            connections.serves(late)
             assert [peer.gave_way for peer in peers] == [8 <= n <= number for n in range(16)]
-        assert door.enter(Peer(), None) is None
+        assert connections.enter(Peer(), None) is None
         assert peers[0].gave_way
 
     with_door(test, max_open=16)
 
 
 def test_nobody_enters_where_all_are_served() -> None:
-    def test(door: Door) -> None:
+    def test(connections: OpenConnections) -> None:
         for _ in range(16):
             peer = Peer()
-            assert door.enter(peer, None) is None
-            door.serves(peer)
-        assert door.enter(Peer(), None) is SERVER_FULL
+            assert connections.enter(peer, None) is None
+            connections.serves(peer)
+        assert connections.enter(Peer(), None) is SERVER_FULL
 
     with_door(test, max_open=16)
 
 
 def test_connections_are_looked_at_until_none_is_left() -> None:
     async def inside() -> None:
-        door, peer = Door(ConnectionSettings(head_timeout_s=0.04), (), Metrics(dict)), Peer()
-        door.enter(peer, None)
+        connections, peer = (
+            OpenConnections(ConnectionSettings(head_timeout_s=0.04), (), Metrics(dict)),
+            Peer(),
+        )
+        connections.enter(peer, None)
         while peer.num_looks < 3:
             await asyncio.sleep(0.01)
-        door.leave(peer)
+        connections.leave(peer)
         num_looks = peer.num_looks
         await asyncio.sleep(0.05)
         assert peer.num_looks == num_looks

@@ -13,9 +13,9 @@ import pytest
 from app.domain.states import JobPhase
 from app.services.estimates import Load, Measured, Span, Unit, shipped_span, span_of, sum_of
 from app.services.phase_sentences import describe_phase
-from cleanclip.spec.device_plan import CAPTION_SHARE, training_flop
-from cleanclip.spec.model_cost import ModelCost, cost_of
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.device_plan import CAPTION_SHARE, training_flop
+from cleanclip.vocabulary.model_cost import ModelCost, cost_of
+from cleanclip.vocabulary.recipe import (
     AuditOptions,
     BadNetOptions,
     CleanCLIPRecipe,
@@ -24,9 +24,9 @@ from cleanclip.spec.recipe import (
     ReboundOptions,
     UARRecipe,
 )
-from cleanclip.spec.recommended import model_of
-from cleanclip.spec.scan_cost import NUM_EDITS, num_passes
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.vocabulary.recommended import model_of
+from cleanclip.vocabulary.scan_cost import NUM_EDITS, num_passes
+from cleanclip.vocabulary.scan_options import ScanOptions
 from tests.fixtures.model_configs import MODELS
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT

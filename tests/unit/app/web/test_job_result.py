@@ -46,8 +46,8 @@ def test_a_clean_models_reference_is_drawn_beside_the_rebound() -> None:
 def test_what_the_jobs_process_said_is_quoted_as_its_own_words_and_stands_apart_from_ours() -> None:
     stored = {"code": "zip_truncated", "message": "Ours.", "remedy": "Ours, too.", "said": "<b>Your key</b>"}
     shown = {"error": StoredProblem.of(stored)}
-    told = environment.get_template("job_error.html").render(shown=shown)
-    assert "<p>The job's process said, in its own words: <q>&lt;b&gt;Your key&lt;/b&gt;</q></p>" in told
+    reported = environment.get_template("job_error.html").render(shown=shown)
+    assert "<p>The job's process said, in its own words: <q>&lt;b&gt;Your key&lt;/b&gt;</q></p>" in reported
     assert "its own words" not in environment.get_template("job_error.html").render(
         shown={"error": StoredProblem.of(stored | {"said": None})}
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from app.schemas.jobs import ResultOut
 from app.web.jobs.jobs import JobRow
 from app.web.kit.rendering import environment
-from cleanclip.spec.verdicts import AttackVerdict
+from cleanclip.vocabulary.verdicts import AttackVerdict
 from tests.unit.app.schemas.test_stored import job, kept
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.db.models.job import Job
-from app.db.repositories.webhooks import verdict_of
+from app.db.repositories.webhook_rows import verdict_of
 from app.domain.states import JobKind, JobState
 from app.schemas.jobs import ResultOut
 from app.web.jobs.figures import targets_of, verdict_label
@@ -16,9 +16,9 @@ from app.web.jobs.scan_result import scan_result
 from app.web.kit.rendering import environment
 from cleanclip.command import scan_view
 from cleanclip.face.scan import render_scan_html
-from cleanclip.spec.scan_judging import rejudged
-from cleanclip.spec.scan_options import Detector
-from cleanclip.spec.scan_report import ScanReport
+from cleanclip.vocabulary.scan_judging import rejudged
+from cleanclip.vocabulary.scan_options import Detector
+from cleanclip.vocabulary.scan_report import ScanReport
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.documents import pages
 from tests.fixtures.derived import saying
@@ -107,8 +107,10 @@ def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport)
     assert listed is not None
     assert f"{listed.lead}{listed.word}." == labels[0]
     assert scan_view.scan(shown_scan(report)).startswith(labels[0])
-    told = verdict_of(Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)}))
-    assert f"{told['headline']}." == labels[0]
+    reported = verdict_of(
+        Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)})
+    )
+    assert f"{reported['headline']}." == labels[0]
     assert "python -m sanitizer null build" in report.verdict.sentence
     strongest = "One pattern, a patch of 25 % of the side, at any place, leads 95.0 %"
     assert report.verdict.sentence.startswith(strongest)

@@ -14,8 +14,8 @@ from cleanclip.command.exit_codes import MEANINGS, ExitCode
 from cleanclip.command.main import main
 from cleanclip.command.session import Session
 from cleanclip.one_writer import only_writer
-from cleanclip.spec.recipe import CleanCLIPRecipe, UARRecipe, to_json
-from cleanclip.spec.recommended import RecipeSource
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, UARRecipe, to_json
+from cleanclip.vocabulary.recommended import RecipeSource
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, FakeRoutes, FakeService, job, problem
 
 HERE = ("--url", URL, "--api-key", KEY)
@@ -125,10 +125,10 @@ TOO_MANY = "Input should be less than or equal to 100"
     ],
 )
 def test_a_refusal_is_told_in_sentences_each_said_once(
-    run: Any, detail: str, errors: list[dict[str, str]], told: list[str]
+    run: Any, detail: str, errors: list[dict[str, str]], reported: list[str]
 ) -> None:
     ran = run(FakeService(problem(422, "x", detail=detail, errors=errors)), "jobs", "show", "job_1")
-    assert ran.err.splitlines() == [*told, "  (x, request req_1)"]
+    assert ran.err.splitlines() == [*reported, "  (x, request req_1)"]
 
 
 def test_a_service_that_is_not_there_ends_with_its_own_status(run: Any) -> None:

@@ -54,8 +54,8 @@ def healthy() -> FakeRoutes:
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Any:
-    def told(service: httpx.BaseTransport, *, url: str = URL) -> dict[str, tuple[str, str]]:
+def reported(capsys: pytest.CaptureFixture[str]) -> Any:
+    def reported(service: httpx.BaseTransport, *, url: str = URL) -> dict[str, tuple[str, str]]:
         """Each line's state and text by its name; the status fits them, and no secret is among them."""
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
@@ -73,11 +73,11 @@ def told(capsys: pytest.CaptureFixture[str]) -> Any:
         assert all((line["state"] == "ok") == (line["remedy"] is None) for line in document["checks"])
         return {line["name"]: (line["state"], line["message"]) for line in document["checks"]}
 
-    return told
+    return reported
 
 
-def test_all_is_well(told: Any) -> None:
-    found = told(service := healthy())
+def test_all_is_well(reported: Any) -> None:
+    found = reported(service := healthy())
     names = ["config", "cache", "settings", "address", "tls", "clock", "version", "service", "key", "store"]
     assert list(found) == names
     assert {state for state, _ in found.values()} == {"ok"}
@@ -105,11 +105,11 @@ def test_all_is_well(told: Any) -> None:
     ],
 )
 def test_where_there_are_pages_the_store_is_asked_as_a_browser_asks(
-    told: Any, answer: httpx.Response | Exception, state: str
+    reported: Any, answer: httpx.Response | Exception, state: str
 ) -> None:
     service = healthy()
     service.routes |= {("GET", "/ui/sign-in"): httpx.Response(200), ("OPTIONS", "/k"): answer}
-    assert told(service)["browser"][0] == state
+    assert reported(service)["browser"][0] == state
     [asked] = [request for request in service.requests if request.method == "OPTIONS"]
     assert asked.headers["origin"] == URL
     assert asked.headers["access-control-request-method"] == "PUT"
@@ -145,29 +145,29 @@ def test_where_there_are_pages_the_store_is_asked_as_a_browser_asks(
     ],
 )
 def test_each_fault_has_its_line(
-    told: Any, route: tuple[str, str], answer: Any, line: tuple[str, str, str]
+    reported: Any, route: tuple[str, str], answer: Any, line: tuple[str, str, str]
 ) -> None:
     name, state, says = line
     service = healthy()
     service.routes[route] = answer
-    found = told(service)
+    found = reported(service)
     assert found[name][0] == state
     assert says in found[name][1]
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(-10, "ok"), (100, "warn"), (-1000, "fail")])
-def test_clocks_are_compared(told: Any, seconds: int, state: str) -> None:
+def test_clocks_are_compared(reported: Any, seconds: int, state: str) -> None:
     service = healthy()
     there = format_datetime(datetime.now(UTC) - timedelta(seconds=seconds), usegmt=True)
     service.routes["GET", "/healthz"] = httpx.Response(200, json={}, headers={"Date": there})
-    assert told(service)["clock"][0] == state
+    assert reported(service)["clock"][0] == state
 
 
 @pytest.mark.parametrize(
     ("url", "state"), [("http://example.org", "warn"), ("http://127.0.0.1:8000", "ok"), (URL, "ok")]
 )
-def test_a_key_that_travels_readably_is_told(told: Any, url: str, state: str) -> None:
-    assert told(healthy(), url=url)["tls"][0] == state
+def test_a_key_that_travels_readably_is_told(reported: Any, url: str, state: str) -> None:
+    assert reported(healthy(), url=url)["tls"][0] == state
 
 
 class Stream:
@@ -185,40 +185,40 @@ class Stream:
 
 
 @pytest.mark.parametrize(("days", "state"), [(3, "warn"), (80, "ok")])
-def test_a_certificate_that_ends_soon_is_told(told: Any, days: float, state: str) -> None:
+def test_a_certificate_that_ends_soon_is_told(reported: Any, days: float, state: str) -> None:
     service = healthy()
     service.routes["GET", "/healthz"] = lambda _: httpx.Response(
         200, json={}, extensions={"network_stream": Stream(days)}
     )
-    assert told(service)["tls"][0] == state
+    assert reported(service)["tls"][0] == state
 
 
-def test_a_file_that_others_can_read_is_told(told: Any) -> None:
+def test_a_file_that_others_can_read_is_told(reported: Any) -> None:
     places.write_private(places.config_path(), {"url": URL})
-    assert told(healthy())["config"][0] == "ok"
+    assert reported(healthy())["config"][0] == "ok"
     places.config_path().chmod(0o644)
-    state, said = told(healthy())["config"]
+    state, said = reported(healthy())["config"]
     assert state == "warn"
     assert "0644" in said
 
 
 @pytest.mark.parametrize(("free", "state"), [(1000, "fail"), (10**9, "warn"), (10**12, "ok")])
-def test_a_full_disk_is_told(told: Any, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
+def test_a_full_disk_is_told(reported: Any, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
     usage = shutil.disk_usage("/")._replace(free=free)
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage)
-    assert told(healthy())["cache"][0] == state
+    assert reported(healthy())["cache"][0] == state
 
 
 def test_a_cache_folder_that_is_no_folder_is_told(
-    told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("CLEANCLIP_CACHE_DIR", str(tmp_path / "file" / "below"))
-    assert told(healthy())["cache"][0] == "fail"
+    assert reported(healthy())["cache"][0] == "fail"
     if os.geteuid() != 0:
         (tmp_path / "closed").mkdir(mode=0o500)
         monkeypatch.setenv("CLEANCLIP_CACHE_DIR", str(tmp_path / "closed" / "below"))
-        assert told(healthy())["cache"][0] == "fail"
+        assert reported(healthy())["cache"][0] == "fail"
 
 
 def test_with_nothing_configured_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

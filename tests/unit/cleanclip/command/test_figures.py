@@ -10,7 +10,7 @@ import pytest
 
 from cleanclip.command import views
 from cleanclip.command.output import Output
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.recipe import to_json
 from tests.fixtures.made_reports import searched
 from worker.publishing.shown import shown_control
 
@@ -26,8 +26,8 @@ def test_retrieval_stands_below_the_attacks_before_and_after() -> None:
     lines = views.figures(kept("retrieval") | {"warnings": []}).splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("Image to caption, R@1 "))
     assert lines[first - 1].startswith("Still right, sig")
-    told = [line.split("  ")[0] for line in lines[first : lines.index("", first)]]
-    assert told == [
+    reported = [line.split("  ")[0] for line in lines[first : lines.index("", first)]]
+    assert reported == [
         *(f"{way}, R@{k}" for way in ("Image to caption", "Caption to image") for k in (1, 5, 10)),
         "Target caption, no trigger",
         *(f"Target caption, {attack}" for attack in ("badnet", "blended", "sig")),

@@ -118,9 +118,9 @@ def test_another_jobs_verdict_on_the_same_weights_counts_where_it_found_somethin
     capsys: pytest.CaptureFixture[str], own: str, other: str, status: int, warns: bool
 ) -> None:
     assert run(Service(own, other=other), *ordered("audit", "--allow-inconclusive", "--quiet")) == status
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     warning = "warning: another verdict on these weights is worse. A trigger works on this model: fail: job_9"
-    assert (warning in told) is warns
+    assert (warning in reported) is warns
     assert run(Service(own, other=other), *ordered("audit", "--wait")) == ExitCode.OK
     assert (warning in capsys.readouterr().err) is warns, "warned without a gate, too"
 
@@ -179,8 +179,8 @@ def test_what_no_second_audit_confirmed_on_withheld_images_opens_a_gate_by_name_
     """`num_withheld` None: no second audit; 0: it withheld nothing, so a pass is inconclusive."""
     recheck = {"done": num_withheld is not None, "num_withheld": num_withheld or 0}
     assert run(Service(outcome, recheck=recheck), *ordered("sanitize", *options)) == status
-    told = capsys.readouterr().err
-    assert ("no second audit confirmed the figures" in told) is (
+    reported = capsys.readouterr().err
+    assert ("no second audit confirmed the figures" in reported) is (
         status == 12 and num_withheld is None and (outcome == "pass" or "--allow-inconclusive" in options)
     )
 

@@ -14,10 +14,10 @@ import pytest
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.main import main
 from cleanclip.command.session import Session
-from cleanclip.spec.device_memory import memory_of
-from cleanclip.spec.device_plan import DevicePlan, Work
-from cleanclip.spec.model_cost import cost_of
-from cleanclip.spec.recipe import AuditOptions, to_json
+from cleanclip.vocabulary.device_memory import memory_of
+from cleanclip.vocabulary.device_plan import DevicePlan, Work
+from cleanclip.vocabulary.model_cost import cost_of
+from cleanclip.vocabulary.recipe import AuditOptions, to_json
 from tests.fixtures.model_configs import MODELS
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, job, problem
 
@@ -184,9 +184,9 @@ def test_what_the_service_fetches_is_ordered_once_and_named_with_its_commit(
     assert service.made == ["checkpoints", "datasets", "datasets", "jobs"]
     assert service.bodies[0] == {"source": source, "declared": {"quick_gelu": True}}
     assert service.bodies[1]["checkpoint_id"] == "ckpt_9"
-    told = capsys.readouterr().err
-    assert f"ckpt_9  the service fetches {source}" in told
-    assert "model.safetensors of commit c0ffee" in told
+    reported = capsys.readouterr().err
+    assert f"ckpt_9  the service fetches {source}" in reported
+    assert "model.safetensors of commit c0ffee" in reported
     assert run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true") == ExitCode.OK
     assert len(service.made) == 4
     assert f"{source} was ordered already: ckpt_9" in capsys.readouterr().err

@@ -91,10 +91,10 @@ def test_what_the_first_audit_found_is_told_once_while_the_job_goes_on(
     states = [job(etag="first"), *running, job(state="cancelled", result=result)]
     service = FakeService(*(httpx.Response(200, json=state) for state in states))
     _, out, err = asked(capsys, service, "jobs", "wait", "job_1")
-    told = "Before cleaning: Nothing found with the 4 triggers tested: inconclusive.\n"
+    reported = "Before cleaning: Nothing found with the 4 triggers tested: inconclusive.\n"
     preliminary = "Preliminary: measured before cleaning; not signed."
-    assert (err.count(told), err.count(preliminary)) == (1, 1)
-    assert told + preliminary in out, "the job that was cancelled shows it too"
+    assert (err.count(reported), err.count(preliminary)) == (1, 1)
+    assert reported + preliminary in out, "the job that was cancelled shows it too"
 
 
 def test_quietly_errors_are_said_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,11 +115,11 @@ def test_quiet_ends_with_the_command(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(shell: str) -> None:
     words = "cleanclip jobs re"
-    told = {"_CLEANCLIP_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": words}
-    told |= {"COMP_WORDS": words, "COMP_CWORD": "2", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    reported = {"_CLEANCLIP_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": words}
+    reported |= {"COMP_WORDS": words, "COMP_CWORD": "2", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     done = subprocess.run(
         [sys.executable, "-c", "from cleanclip.command.main import main; main()"],
-        env=os.environ | told,
+        env=os.environ | reported,
         capture_output=True,
         text=True,
         check=False,

@@ -126,7 +126,7 @@ METHODS_AND_HEALTH = FakeRoutes(
 def test_a_profile_is_used_where_the_address_or_the_key_is_of_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def told(*options: str) -> tuple[str | None, str]:
+    def reported(*options: str) -> tuple[str | None, str]:
         """(profile, where the key is from), by `check`; `profiles ls` marks the same."""
         documents = []
         for command in (("check",), ("profiles", "ls")):
@@ -140,14 +140,14 @@ def test_a_profile_is_used_where_the_address_or_the_key_is_of_it(
         return checked["profile"], checked["key_from"]
 
     kept = str(places.config_path())
-    assert told() == ("default", kept)
-    assert told("--profile", "b") == ("b", kept)
+    assert reported() == ("default", kept)
+    assert reported("--profile", "b") == ("b", kept)
     monkeypatch.setenv("CLEANCLIP_API_KEY", "key-c")
-    assert told() == ("default", "environment"), "its address"
+    assert reported() == ("default", "environment"), "its address"
     monkeypatch.setenv("CLEANCLIP_URL", "https://c")
-    assert told() == (None, "environment")
-    assert told("--profile", "b") == ("b", kept)
-    assert told("--url", "https://d", "--api-key", "key-d") == (None, "option")
+    assert reported() == (None, "environment")
+    assert reported("--profile", "b") == ("b", kept)
+    assert reported("--url", "https://d", "--api-key", "key-d") == (None, "option")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"profiles": 3}', '{"url": 3, "profiles": {"b": 1}}'])

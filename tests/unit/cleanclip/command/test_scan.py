@@ -150,8 +150,8 @@ def test_options_that_no_scan_has_are_refused_before_anything_is_sent(tmp_path: 
 
 def test_a_report_is_shown_like_a_result_and_without_a_null_says_so() -> None:
     trigger = {"family": {"family": "blend", "budget": 0.1}}
-    told = {**FOUND, "p_value": None, "hypotheses": [{"trigger": trigger, "words": [{"word": "tree"}]}]}
-    shown = scan_view.scan(told)
+    reported = {**FOUND, "p_value": None, "hypotheses": [{"trigger": trigger, "words": [{"word": "tree"}]}]}
+    shown = scan_view.scan(reported)
     assert "no p-value" in shown
     assert "blend:0.1" in shown
     assert "tree" in shown

@@ -38,7 +38,7 @@ def test_a_service_that_tells_of_no_scanners_is_understood() -> None:
 
 def test_what_each_torch_save_file_holds_makes_none_suspicious() -> None:
     usual = "warning: NON_ALLOWLISTED_GLOBAL: Found a global: torch._utils._rebuild_tensor_v2"
-    told = "warning: NON_ALLOWLISTED_GLOBAL: Found a global: os.system"
+    reported = "warning: NON_ALLOWLISTED_GLOBAL: Found a global: os.system"
 
     def line(issues: list[str], num_issues: int) -> str:
         one = {"name": "modelaudit", "version": "1", "verdict": "suspicious", "num_issues": num_issues}
@@ -46,5 +46,5 @@ def test_what_each_torch_save_file_holds_makes_none_suspicious() -> None:
         return checkpoint(Checkpoint.model_validate(row))
 
     assert "modelaudit 1: nothing but what torch.save writes (" in line([usual], 1)
-    assert "modelaudit 1: suspicious (" in line([usual, told], 2)
+    assert "modelaudit 1: suspicious (" in line([usual, reported], 2)
     assert "modelaudit 1: suspicious (" in line([usual], 2), "the others are not listed"

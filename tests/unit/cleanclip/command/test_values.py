@@ -24,8 +24,8 @@ from cleanclip.command.values import (
     value_of,
 )
 from cleanclip.errors import Unreadable
-from cleanclip.spec.progress import rate_words
 from cleanclip.transfer import TransferProgress
+from cleanclip.vocabulary.progress import rate_words
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cleanclip.spec.recipe import AttackOptions
+from cleanclip.vocabulary.recipe import AttackOptions
 from tests.fixtures.triggers import EVERY_ATTACK
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from cleanclip.spec.attack_options import of_same_pixels
-from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
+from cleanclip.vocabulary.attack_options import of_same_pixels
+from cleanclip.vocabulary.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cleanclip.spec.attack_options import SUITES, kind_of
-from cleanclip.spec.recipe import BadNetOptions, BlendedOptions, TextTriggerOptions
+from cleanclip.vocabulary.attack_options import SUITES, kind_of
+from cleanclip.vocabulary.recipe import BadNetOptions, BlendedOptions, TextTriggerOptions
 from sanitizer.attacks.catalogue import build_trigger
 
 

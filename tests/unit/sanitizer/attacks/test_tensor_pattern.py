@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions
 from sanitizer.attacks.badnet import BadNet
 from sanitizer.attacks.placing import corners
 from sanitizer.attacks.tensor_pattern import TensorPattern

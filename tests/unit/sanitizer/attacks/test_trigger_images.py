@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     BadNetOptions,
     CustomPatchOptions,

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.recipe import (
     AttackOptions,
     BadNetOptions,
     BlendedOptions,

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from sanitizer.audits.attack_success import Triggered, attack_change, attack_success, target_rate
 
 ANSWERS = st.lists(

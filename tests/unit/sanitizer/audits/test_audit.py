@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from cleanclip.spec.errors import DatasetRejected, Interrupted, OptionsRejected
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
-from cleanclip.spec.recipe import (
+from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, OptionsRejected
+from cleanclip.vocabulary.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
+from cleanclip.vocabulary.recipe import (
     AuditOptions,
     BadNetOptions,
     BlendedOptions,

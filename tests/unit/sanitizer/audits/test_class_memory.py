@@ -31,15 +31,15 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[LoadedCheckpoint]:
 def test_a_changed_image_tower_and_logit_scale_leave_them_as_they_are(
     checkpoint: LoadedCheckpoint, made: list[LoadedCheckpoint]
 ) -> None:
-    memory, told = ClassMemory(), []
+    memory, reported = ClassMemory(), []
     first = memory.embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU)
     checkpoint.model.visual.conv1.weight += 1
     checkpoint.model.logit_scale += 1
-    again = memory.embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU, after_classes=told.append)
+    again = memory.embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU, after_classes=reported.append)
     assert torch.equal(first, again)
     assert torch.equal(again, class_embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU))
     assert len(made) == 1
-    assert told == [len(CLASS_NAMES)]
+    assert reported == [len(CLASS_NAMES)]
 
 
 @torch.no_grad()

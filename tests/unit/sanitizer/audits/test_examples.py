@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.examples import MAX_IMAGES, Examples, num_examples
-from cleanclip.spec.plain_images import MAX_BYTES, MAX_SIDE, read_image
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
+from cleanclip.vocabulary.errors import Interrupted
+from cleanclip.vocabulary.examples import MAX_IMAGES, Examples, num_examples
+from cleanclip.vocabulary.plain_images import MAX_BYTES, MAX_SIDE, read_image
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.example_images import READS_EACH, Seen, choose, encode

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions
-from cleanclip.spec.targets import find_target
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, SIGOptions
+from cleanclip.vocabulary.targets import find_target
 from sanitizer.audits.targets import Targets, find_targets
 
 NAMES = ("tench", "goldfish", "banana", "yellow seven", "yellow eight")

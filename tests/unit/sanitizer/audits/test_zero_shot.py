@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary.errors import CheckpointRejected
 from sanitizer.audits import zero_shot
 from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.zero_shot import class_embeddings, first_argmax, image_embeddings, rank_of_label

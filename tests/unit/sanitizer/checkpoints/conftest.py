@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from tests.fixtures.checkpoints import DECLARED
 
 

@@ -17,10 +17,10 @@ from open_clip.pos_embed import get_2d_sincos_pos_embed
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.inspection_phrases import Assumed
-from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.timm_towers import published_towers
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.inspection_phrases import Assumed
+from cleanclip.vocabulary.recipe import DeclaredOptions
+from cleanclip.vocabulary.timm_towers import published_towers
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture, VisionTransformer
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.inference import infer, sin_cos_2d, with_position_table

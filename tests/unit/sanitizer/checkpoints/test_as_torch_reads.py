@@ -15,8 +15,8 @@ import torch
 import torch.utils.serialization
 from torch import Tensor
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.provenance import uploaded_tensor
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from tests.fixtures import odd_checkpoints

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import Inspection
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import Inspection
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints import comparison, scanners
 from sanitizer.checkpoints.comparison_process import compare, first_difference
 from sanitizer.checkpoints.inspection import inspect_upload

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary.errors import CheckpointRejected
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.pickle_machine import ALLOWED_OPCODES, read_pickle
@@ -212,7 +212,7 @@ _MEASURE = """
 import resource, sys
 from pathlib import Path
 from sanitizer.checkpoints.inspection import inspect_upload
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.recipe import DeclaredOptions
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 options = DeclaredOptions(num_heads_text=2, num_heads_vision=2)
 inspect_upload(Path(sys.argv[1]), Path(sys.argv[2]), declared=options, filename="x")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture, VisionTransformer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.reading import read_upload
 from tests.fixtures import pickle_assembly as asm

@@ -14,9 +14,9 @@ import torch
 from open_clip.model import convert_weights_to_lp
 from torch import Tensor
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import INSPECTION_ADAPTER
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import INSPECTION_ADAPTER
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints import provenance
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical

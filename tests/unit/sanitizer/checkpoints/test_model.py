@@ -13,7 +13,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.vocabulary.errors import CheckpointRejected
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.mapped_file import MappedFile

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import INSPECTION_ADAPTER, InspectSpec
-from cleanclip.spec.progress import ignore, never_stop
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import INSPECTION_ADAPTER, InspectSpec
+from cleanclip.vocabulary.progress import ignore, never_stop
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints import inspection as inspection_module
 from sanitizer.checkpoints import scanners
 from sanitizer.checkpoints.inspection import inspect_upload

@@ -18,9 +18,9 @@ import torch
 from open_clip.model import CustomTextCLIP
 from PIL import Image
 
-from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE
-from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.vocabulary.errors import CheckpointRejected
+from cleanclip.vocabulary.jobspec import TOKENIZERS_VARIABLE
+from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture, PooledTransformer
 from sanitizer.checkpoints.inference import infer
 from sanitizer.checkpoints.inspection import inspect_upload

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cleanclip.spec.errors import DatasetRejected, OptionsRejected
+from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment, draw_operations
 from sanitizer.augment.perturbation import Perturbation

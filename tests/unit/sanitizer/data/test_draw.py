@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cleanclip.spec.jobspec import DRAWN_ADAPTER, DRAWN_NAME, NUM_DRAWN, DrawnSample
+from cleanclip.vocabulary.jobspec import DRAWN_ADAPTER, DRAWN_NAME, NUM_DRAWN, DrawnSample
 from sanitizer.data.draw import STREAM, SampleDraw
 from sanitizer.data.pairs import Pair, PairDataset, open_pairs
 from sanitizer.data.validation import summarise

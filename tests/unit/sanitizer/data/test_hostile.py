@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from lab.testbed.writing import png
 from sanitizer.data.images import decode
 from sanitizer.data.shards import ShardSource

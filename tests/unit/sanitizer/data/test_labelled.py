@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from lab.testbed.writing import png
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.skipping import BadSample

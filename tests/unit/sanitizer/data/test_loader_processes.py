@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from sanitizer.data.loader_processes import BuiltAhead
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from lab.testbed.writing import png
 from sanitizer.data.pairs import PairDataset, open_pairs
 from sanitizer.data.skipping import BadSample

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from sanitizer.data.pairs import open_pairs, refuse_equal_captions
 from sanitizer.data.skipping import BadSample
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, pair_samples, write_tar

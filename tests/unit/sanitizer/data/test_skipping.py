@@ -10,8 +10,8 @@ import pytest
 
 import cleanclip.local_data
 import sanitizer.data.skipping
-from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.skip_reasons import MEANINGS, meaning
+from cleanclip.vocabulary.errors import DatasetRejected
+from cleanclip.vocabulary.skip_reasons import MEANINGS, meaning
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped, printable
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from sanitizer.data.tar_members import Member, walk
 from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.shards import good_pair, write_tar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.vocabulary.errors import DatasetRejected
 from sanitizer.data.templates import IMAGENET_80, parse_templates, render
 
 

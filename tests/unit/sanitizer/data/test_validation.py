@@ -8,9 +8,9 @@ from unittest.mock import patch
 import pytest
 from PIL import Image
 
-from cleanclip.spec.errors import DatasetRejected, Interrupted
-from cleanclip.spec.jobspec import DATASET_ADAPTER
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.vocabulary.errors import DatasetRejected, Interrupted
+from cleanclip.vocabulary.jobspec import DATASET_ADAPTER
+from cleanclip.vocabulary.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent
 from sanitizer.data.validation import summarise
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, write_tar
 

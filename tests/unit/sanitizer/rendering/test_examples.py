@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.examples import MAX_IMAGES, MAX_TOTAL_BYTES
-from cleanclip.spec.plain_images import MAX_BYTES
-from cleanclip.spec.report import dump_json
+from cleanclip.vocabulary.errors import ReportRejected
+from cleanclip.vocabulary.examples import MAX_IMAGES, MAX_TOTAL_BYTES
+from cleanclip.vocabulary.plain_images import MAX_BYTES
+from cleanclip.vocabulary.report import dump_json
 from sanitizer.rendering import checked_report
 from sanitizer.rendering.checked_report import parse_report
 from tests.fixtures.example_pictures import with_examples
@@ -42,17 +42,17 @@ def test_every_picture_stands_without_and_with_each_trigger_with_what_was_said()
             (example["clean"], "without a trigger", "Clean", targets),
             *(
                 (
-                    told,
+                    reported,
                     f"with the trigger {attack['name']}",
                     f"{attack['name']}, to {attack['target']}",
                     {attack["target"]},
                 )
-                for told, attack in zip(example["triggered"], attacks, strict=True)
+                for reported, attack in zip(example["triggered"], attacks, strict=True)
             ),
         ]
-        for figure, (told, words, title, bold) in zip(card.all("figure"), expected, strict=True):
+        for figure, (reported, words, title, bold) in zip(card.all("figure"), expected, strict=True):
             (picture,) = figure.all("img")
-            assert picture.attributes["src"] == f"data:image/png;base64,{told['image']}"
+            assert picture.attributes["src"] == f"data:image/png;base64,{reported['image']}"
             assert picture.attributes["alt"] == (
                 f"Test image {example['index']}, true class {example['true_class']}, {words}"
             )
@@ -60,16 +60,16 @@ def test_every_picture_stands_without_and_with_each_trigger_with_what_was_said()
             for line, side in zip(figure.all("span"), ("before", "after"), strict=True):
                 assert line.text.split() == [
                     f"{side}:",
-                    *told[side]["class_name"].split(),
-                    f"{100 * told[side]['probability']:.2f}",
+                    *reported[side]["class_name"].split(),
+                    f"{100 * reported[side]['probability']:.2f}",
                     "%",
                 ]
-                assert bool(line.all("strong")) == (told[side]["class_name"] in bold)
+                assert bool(line.all("strong")) == (reported[side]["class_name"] in bold)
 
 
 def test_the_short_page_says_where_they_are_and_no_more() -> None:
-    told = [line for line in drawn("examples")[1].splitlines() if "xamples" in line]
-    assert told == ["Examples of triggered images, chosen at random: see report.html."]
+    reported = [line for line in drawn("examples")[1].splitlines() if "xamples" in line]
+    assert reported == ["Examples of triggered images, chosen at random: see report.html."]
     assert "base64" not in drawn("examples")[1]
 
 

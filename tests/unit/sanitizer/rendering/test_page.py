@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 
 from cleanclip.face.markdown import text as markdown_text
-from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.recipe import Policy, PolicySource, UARRecipe, parse, parse_recipe, to_json
-from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import load_json
-from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS
-from cleanclip.spec.untested import not_tested
+from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
+from cleanclip.vocabulary.recipe import Policy, PolicySource, UARRecipe, parse, parse_recipe, to_json
+from cleanclip.vocabulary.recommended import RecipeSource
+from cleanclip.vocabulary.remarks import remarks
+from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.report_inputs import WHAT_DANGEROUS_MEANS
+from cleanclip.vocabulary.untested import not_tested
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.html_page import Element, Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from, markdown_from
@@ -139,7 +139,9 @@ def answers(written: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for place, one in enumerate((written.get("examples") or {"examples": []})["examples"]):
         path = f"examples.examples.{place}"
         pictures = [(f"{path}.clean", one["clean"])]
-        pictures += [(f"{path}.triggered.{number}", told) for number, told in enumerate(one["triggered"])]
+        pictures += [
+            (f"{path}.triggered.{number}", reported) for number, reported in enumerate(one["triggered"])
+        ]
         for where, picture in pictures:
             yield from ((f"{where}.{side}", picture[side]) for side in ("before", "after") if picture[side])
 
@@ -386,14 +388,14 @@ def repeating(page: str) -> Element:
 def test_the_appendix_gives_the_policy_where_limits_were_given() -> None:
     changed = document("cleaned")
     source = PolicySource.of(parse(Policy, changed["policy"]))
-    told = repeating(drawn_from(changed | {"policy_source": asdict(source)})[0])
-    assert [one.text for one in told.all("h3")] == [
+    reported = repeating(drawn_from(changed | {"policy_source": asdict(source)})[0])
+    assert [one.text for one in reported.all("h3")] == [
         "audit.json",
         "policy.json",
         "recipe.json",
         "declared.json",
     ]
-    assert "--policy policy.json" in told.text
+    assert "--policy policy.json" in reported.text
     for name in ("cleaned", "audit"):
         assert document(name)["policy_source"]["given"] == "default"
         assert "policy" not in repeating(drawn(name)[0]).all("pre")[0].text
@@ -402,9 +404,9 @@ def test_the_appendix_gives_the_policy_where_limits_were_given() -> None:
 def test_the_appendix_takes_the_triggers_of_a_scan_from_its_report() -> None:
     changed = document("cleaned")
     section = section_of_scan(changed, num_known=2)
-    told = repeating(drawn_from(changed | {"scan": section})[0])
-    assert "--attacks-from-scan SCAN_REPORT" in told.all("pre")[0].text
-    assert len(json.loads(told.all("pre")[1].text)["attacks"]) == 2
+    reported = repeating(drawn_from(changed | {"scan": section})[0])
+    assert "--attacks-from-scan SCAN_REPORT" in reported.all("pre")[0].text
+    assert len(json.loads(reported.all("pre")[1].text)["attacks"]) == 2
     assert "--attacks-from-scan" not in repeating(drawn("cleaned")[0]).text
 
 
@@ -433,8 +435,8 @@ def test_the_short_form_of_a_rebound_has_accuracy_beside_the_asr_relearning_and_
     for point in between:
         del point["step"]
     written["rebound"]["interpolation"] = {"points": between}
-    told = markdown_from(written).partition("Back towards the input model")[2]
-    assert f"| badnet | not reached | {100 * between[1]['attacks'][0]['asr']['value']:.2f} %" in told
+    reported = markdown_from(written).partition("Back towards the input model")[2]
+    assert f"| badnet | not reached | {100 * between[1]['attacks'][0]['asr']['value']:.2f} %" in reported
 
 
 def points(written: dict[str, Any]) -> list[dict[str, Any]]:
@@ -462,8 +464,8 @@ def test_what_is_known_to_stay_is_that_of_the_method_that_made_the_model() -> No
         "audit": None,
     }
     for name, words in fails.items():
-        told = untested_of(document(name))
-        assert [one for one in fails.values() if one and one in told] == ([words] if words else [])
+        reported = untested_of(document(name))
+        assert [one for one in fails.values() if one and one in reported] == ([words] if words else [])
     by_uar = not_tested(replace(load_json(json.dumps(document("cleaned"))), recipe=UARRecipe()))
     assert "it left a semantic trigger almost whole, and a part of WaNet" in " ".join(by_uar)
 
@@ -489,12 +491,12 @@ def with_classes(written: dict[str, Any], num_classes: int) -> dict[str, Any]:
             continue
         assert audit["ca"]["n"] == n * num_classes
         wrong = audit["ca"]["n"] - audit["ca"]["successes"]
-        told = []
+        reported = []
         for number in reversed(range(num_classes)):
             here = min(wrong, n)
             wrong -= here
-            told.append({"class_name": f"class {number}", "accuracy": to_json(wilson(n - here, n))})
-        audit["ca_per_class"] = told[::-1]
+            reported.append({"class_name": f"class {number}", "accuracy": to_json(wilson(n - here, n))})
+        audit["ca_per_class"] = reported[::-1]
     return written
 
 
@@ -544,8 +546,8 @@ def test_the_markdown_holds_verdict_figures_digests_and_what_was_not_tested() ->
         assert f"`{digest}`" in markdown
     assert "The class that lost" not in drawn("audit")[1]
     worst = document("par")["classes_lost"][0]
-    told = f"`{worst['class_name']}`, {100 * worst['lost']['value']:.2f} points (95 % interval"
-    assert f"The class that lost the most: {told}" in drawn("par")[1]
+    reported = f"`{worst['class_name']}`, {100 * worst['lost']['value']:.2f} points (95 % interval"
+    assert f"The class that lost the most: {reported}" in drawn("par")[1]
 
 
 def test_another_process_draws_the_same_bytes_without_torch(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.progress import Announced, ProgressEvent
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.progress import Announced, ProgressEvent
+from cleanclip.vocabulary.report import load_json
 from sanitizer.__main__ import main
 from sanitizer.cli import pages
 from tests.fixtures.kept_reports import FOLDER, document, drawn

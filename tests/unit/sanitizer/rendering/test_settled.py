@@ -9,8 +9,8 @@ import pytest
 
 from cleanclip.evidence import settings
 from cleanclip.evidence.report import parse
-from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.recipe import to_json
+from cleanclip.vocabulary.errors import ReportRejected
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.kept_reports import counted, document, drawn_from, read
 
@@ -19,7 +19,7 @@ def estimate(successes: int) -> dict[str, Any]:
     return to_json(wilson(successes, 240))
 
 
-def told() -> dict[str, Any]:
+def reported() -> dict[str, Any]:
     """A report's JSON whose text heads were measured."""
     report = document("cleaned")
     heads = report["checkpoint"]["architecture"]["model_cfg"]["text_cfg"]["heads"]
@@ -60,7 +60,7 @@ def found(report: dict[str, Any]) -> list[str | None]:
 
 
 def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:
-    html, markdown = drawn_from(told())
+    html, markdown = drawn_from(reported())
     for page in (html, markdown.replace("\\", "")):
         assert "measured: the best of 1, 2. Mean log-likelihood -0.500 against -1.750 with 8" in page
         assert "CA 77.1 % against 31.2 %" in page
@@ -87,14 +87,14 @@ def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:
     ],
 )
 def test_the_client_finds_what_does_not_fit(change: Any, where: str) -> None:
-    report = told()
+    report = reported()
     assert found(report) == []
     change(report["architecture"]["settings"][0])
     assert where in found(report)
 
 
 def test_a_page_is_not_drawn_of_figures_that_do_not_follow() -> None:
-    report = told()
+    report = reported()
     report["architecture"]["settings"][0]["chosen"]["ca"]["value"] = 0.9
     with pytest.raises(ReportRejected) as caught:
         read(report)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.report import Report
-from cleanclip.spec.untrusted import rows, shown
+from cleanclip.vocabulary.errors import ReportRejected
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.untrusted import rows, shown
 from sanitizer.rendering.documents import pages
 from tests.fixtures.derived import saying
 from tests.fixtures.html_page import Page
@@ -80,9 +80,9 @@ def _hostile_names(payload: str) -> dict[str, Any]:
     changed["checkpoint"]["declared"]["tokenizer"] = None
     changed["audit"]["target"] = payload
     changed["verdict"]["reason"] = payload
-    for number, told in enumerate(changed["verdict"]["attacks"]):
-        told["reason"] = payload
-        told["attack"] = f"{payload}{number}"
+    for number, reported in enumerate(changed["verdict"]["attacks"]):
+        reported["reason"] = payload
+        reported["attack"] = f"{payload}{number}"
         for side in ("before", "after"):
             changed[side]["ca_per_class"] = [{"class_name": payload, "accuracy": changed[side]["ca"]}]
             attack = changed[side]["attacks"][number]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import load_json
+from cleanclip.vocabulary.errors import ReportRejected
+from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.report import load_json
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.target_ranks import rank_distribution
 from tests.fixtures.html_page import Page
@@ -54,9 +54,9 @@ def test_the_place_of_each_target_stands_in_both_pages_with_interval_quartiles_a
     shown = {one.attributes["data-figure"]: one for one in page.all("data")}
     expected = {path: value for path, value in estimates(written) if "median" in value}
     assert len(expected) == 2 * (2 + 3)
-    for path, told in expected.items():
+    for path, reported in expected.items():
         for part in ("median", "low", "high", "first_quartile", "third_quartile", "n"):
-            assert shown[f"{path}.{part}"].text == str(told[part])
+            assert shown[f"{path}.{part}"].text == str(reported[part])
     n = written["before"]["attacks"][2]["asr"]["n"]
     place = f"1 (1 to 4; 1 and 1; n = {n})"
     assert f"| Target, rank, sig to “yellow seven” | {place} | {place} |" in markdown
@@ -83,8 +83,8 @@ def test_each_trigger_is_told_with_its_own_target_and_the_floor_under_it() -> No
 
 def test_the_drift_of_the_embeddings_stands_in_both_pages() -> None:
     written = copy.deepcopy(document("cleaned"))
-    told = {"images": mean_distance([0.1, 0.2, 0.4]), "classes": mean_distance([0.01, 0.03])}
-    written["drift"] = {name: to_json(one) for name, one in told.items()}
+    reported = {"images": mean_distance([0.1, 0.2, 0.4]), "classes": mean_distance([0.01, 0.03])}
+    written["drift"] = {name: to_json(one) for name, one in reported.items()}
     source, markdown = drawn_from(written)
     shown = {one.attributes["data-figure"]: one for one in Page(source).all("data")}
     for name, one in written["drift"].items():
@@ -105,8 +105,8 @@ def with_probe() -> dict[str, Any]:
     written = copy.deepcopy(document("cleaned"))
     written["audit"]["linear_probe"] = {"folds": 4}
     for audit in (written["before"], written["after"]):
-        told = {"accuracy": audit["ca"], "num_iterations": 77, "is_converged": True}
-        audit["linear_probe"] = told
+        reported = {"accuracy": audit["ca"], "num_iterations": 77, "is_converged": True}
+        audit["linear_probe"] = reported
         for attack in audit["attacks"]:
             floor = audit["untriggered_target_rate"]
             shares = {"asr": attack["asr"], "untriggered_target_rate": floor, "pa": attack["pa"]}
@@ -121,9 +121,9 @@ def test_every_share_of_a_linear_probe_stands_in_both_pages() -> None:
     shown = {one.attributes["data-figure"]: one.attributes["value"] for one in page.all("data")}
     expected = {path: value for path, value in estimates(written) if ".linear_probe." in path}
     assert len(expected) == 2 * (1 + 3 * 3)
-    for path, told in expected.items():
+    for path, reported in expected.items():
         for part in ("value", "low", "high", "successes", "n"):
-            assert json.loads(shown[f"{path}.{part}"]) == told[part]
+            assert json.loads(shown[f"{path}.{part}"]) == reported[part]
     text = " ".join(source.split())
     assert "in 4 parts of the test images" in text
     assert "Longest fit: 77 steps before, 77 after." in text
@@ -134,10 +134,10 @@ def test_every_share_of_a_linear_probe_stands_in_both_pages() -> None:
 @pytest.mark.parametrize("where", [("after",), ("after", "attacks", 1)], ids=["audit", "attack"])
 def test_a_linear_probe_that_contradicts_the_order_is_not_drawn(where: tuple[str | int, ...]) -> None:
     wrong: Any = copy.deepcopy(document("several_targets"))
-    told = wrong
+    reported = wrong
     for step in where:
-        told = told[step]
-    told["linear_probe"] = None
+        reported = reported[step]
+    reported["linear_probe"] = None
     with pytest.raises(ReportRejected, match=r"after.*linear_probe.* is there exactly where"):
         read(wrong)
 

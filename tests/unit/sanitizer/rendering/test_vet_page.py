@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.report_inputs import CheckpointInput, DataInput, Environment
-from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_report import (
+from cleanclip.vocabulary.errors import ReportRejected
+from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
+from cleanclip.vocabulary.recipe import DeclaredOptions
+from cleanclip.vocabulary.report_inputs import CheckpointInput, DataInput, Environment
+from cleanclip.vocabulary.vet_options import VetOptions
+from cleanclip.vocabulary.vet_report import (
     MeasuredRecall,
     Quantiles,
     SampleScore,

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from cleanclip.spec.errors import OptionsRejected
+from cleanclip.vocabulary.errors import OptionsRejected
 from sanitizer.training import device
 from tests.fixtures.tiny_clips import tiny_clip
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe, UARRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe, UARRecipe
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
@@ -91,7 +91,7 @@ def gradients(method: str, batch: PairBatch, world: World, chunk_size: int | Non
     losses = accumulate_gradients(model, batch, step_options(method, chunk_size), world, perturb=perturb)
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     if assigned is not None:
-        pool.climb(0, world)
+        pool.ascend(0, world)
         found |= pool.export()
     return {"loss": losses.total} | found
 

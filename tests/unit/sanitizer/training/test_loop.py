@@ -10,9 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
-from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe, UARRecipe
+from cleanclip.vocabulary.errors import Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.vocabulary.progress import (
+    Advanced,
+    Noted,
+    PhaseFinished,
+    PhaseStarted,
+    ProgressEvent,
+    StateSaved,
+)
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe, UARRecipe
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise, to_model_pixels
@@ -346,7 +353,7 @@ def test_a_learning_rate_that_is_far_too_high_is_reported_not_delivered(pairs, t
     assert all(torch.equal(kept[name], tensor) for name, tensor in came_in.items())
 
 
-def told(step: int) -> float:
+def reported(step: int) -> float:
     return 3.0 if step < 50 else 2.5 if step < 70 else 2.5 * 1.05 ** (step - 69)
 
 
@@ -357,7 +364,7 @@ def creeping(first_step: int):
     def take(*arguments, **options):
         nonlocal step
         step += 1
-        return replace(take_step(*arguments, **options), loss=told(step))
+        return replace(take_step(*arguments, **options), loss=reported(step))
 
     return take
 
@@ -368,9 +375,11 @@ def test_a_loss_that_creeps_up_leaves_the_last_good_state_from_which_a_run_is_th
 ):
     recipe = replace(RECIPE, epochs=30)
     uncut, _ = run(pairs, recipe=recipe)
-    good_step = max(step for step in range(150) if told(step) <= told(0)) + 1
+    good_step = max(step for step in range(150) if reported(step) <= reported(0)) + 1
     assert 70 < good_step < 100, "the states of more than two saves after it would push it out"
-    assert told(0) > 2 * math.log(recipe.batch_size), "it begins over chance: good is what is not over that"
+    assert reported(0) > 2 * math.log(recipe.batch_size), (
+        "it begins over chance: good is what is not over that"
+    )
 
     monkeypatch.setattr(loop, "MAX_SAVING_SHARE", math.inf)
     monkeypatch.setattr(loop, "take_step", creeping(0))

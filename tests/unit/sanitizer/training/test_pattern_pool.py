@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cleanclip.spec.recipe import UARRecipe
+from cleanclip.vocabulary.recipe import UARRecipe
 from sanitizer.perturbations.families import Blend, Colour, Patch, Warp
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, drawn
 from sanitizer.training.distributed import World
@@ -27,12 +27,12 @@ def inverted(pool: PatternPool) -> None:
     pool.add_inverted([drawn(family, 32, 1, "test", number) for number, family in enumerate(families)])
 
 
-def climbed(pool: PatternPool, num_steps: int, *, start: int = 0) -> None:
+def ascended(pool: PatternPool, num_steps: int, *, start: int = 0) -> None:
     for step in range(start, start + num_steps):
         assigned = pool.assign(step, STRONG, 20, World())
         images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8)
         assigned.perturb(images, slice(0, 20)).square().sum().backward()
-        pool.climb(step, World())
+        pool.ascend(step, World())
 
 
 def test_the_shares_of_a_batch_carry_live_patterns_then_the_banks_then_none() -> None:
@@ -106,7 +106,7 @@ def test_a_live_pattern_climbs_by_the_sign_of_its_gradient_and_stays_in_its_rang
     before = [pattern.value.detach().clone() for pattern in pool.assign(0, STRONG, 4, World()).patterns]
     assigned = pool.assign(0, STRONG, 4, World())
     assigned.perturb(torch.full((4, 3, 32, 32), 100, dtype=torch.uint8), slice(0, 4)).sum().backward()
-    pool.climb(0, World())
+    pool.ascend(0, World())
     after = [pattern.value for pattern in pool.assign(1, STRONG, 4, World()).patterns]
     assert torch.allclose(after[0], (before[0] + 0.1).clamp(0, 1)), "the only one that an image carried"
     assert all(map(torch.equal, before[1:], after[1:]))
@@ -118,12 +118,12 @@ def test_a_pattern_whose_time_is_over_goes_to_the_bank_and_the_oldest_leave_it()
     pool = pool_of()
     inverted(pool)
     kept = [pattern.value.clone() for pattern in pool.assign(0, STRONG, 20, World()).patterns[4:]]
-    climbed(pool, 4)
+    ascended(pool, 4)
     bank = pool.assign(4, STRONG, 20, World()).patterns[4:]
     assert len(bank) == 5, "three inverted ones, and two of the four that were live"
     assert all(map(torch.equal, [pattern.value for pattern in bank[:3]], kept))
     newest = bank[-1].value.clone()
-    climbed(pool, 1, start=4)
+    ascended(pool, 1, start=4)
     again = pool.assign(5, STRONG, 20, World()).patterns[4:]
     assert len(again) == 5
     assert torch.equal(again[3].value, newest), "one has come behind it"
@@ -165,7 +165,7 @@ def test_warps_and_colours_are_live_and_inverted_behind_the_others_where_they_ar
 def test_a_pool_is_restored_from_what_it_exported(recipe: UARRecipe) -> None:
     pool, other = pool_of(recipe), pool_of(recipe)
     inverted(pool)
-    climbed(pool, 6)
+    ascended(pool, 6)
     other.restore(pool.export())
     assert other.num_inversions == 1
     ours, theirs = (one.assign(6, STRONG, 20, World()) for one in (pool, other))
@@ -174,7 +174,7 @@ def test_a_pool_is_restored_from_what_it_exported(recipe: UARRecipe) -> None:
         assert one.family == same.family
         assert torch.equal(one.value, same.value)
         assert one.value.requires_grad == same.value.requires_grad
-    climbed(pool, 1, start=6)
+    ascended(pool, 1, start=6)
     assert other.export().keys() != {}
 
 

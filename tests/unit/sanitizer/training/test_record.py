@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from cleanclip.spec.errors import TrainingDiverged
+from cleanclip.vocabulary.errors import TrainingDiverged
 from sanitizer.training.record import MAX_CURVE_POINTS, Record
 from sanitizer.training.state import Position
 from sanitizer.training.step import StepResult

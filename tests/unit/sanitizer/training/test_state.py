@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cleanclip.spec.recipe import CleanCLIPRecipe
-from cleanclip.spec.report import CurvePoint
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe
+from cleanclip.vocabulary.report import CurvePoint
 from sanitizer.data.skipping import Skipped
 from sanitizer.methods.catalogue import build_method
 from sanitizer.training import optimizer, state, towers

@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from app.domain.webhook_messages import DeliveryError
 from app.domain.webhook_urls import ReachRules
-from app.domain.webhooks import DeliveryError
 from tests.fakes.webhook_receiver import Receiver
 from tests.unit.worker.webhooks.trying import BODY, HEADERS, Names, sender
 from worker import outward

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.domain.webhooks import DeliveryError
+from app.domain.webhook_messages import DeliveryError
 from tests.fakes.webhook_receiver import Receiver, answering, dripping, sleeping
 from tests.unit.worker.webhooks.trying import BODY, HEADERS, sender
 from worker.webhooks.sending import MAX_EXCERPT_CHARACTERS

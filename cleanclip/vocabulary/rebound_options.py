@@ -1,0 +1,77 @@
+"""The options of the rebound audit, with bounds. Free of torch; `sanitizer.pipeline.rebound` obeys it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Gt, Interval, Le, MaxLen
+
+from cleanclip.vocabulary.bounds import NOT_EMPTY, NUMBER, STRICT
+
+MOST_UPDATES = 20_000
+"""Of all rebound trainings of a job together: more than most cleanings take."""
+MOST_SHARES = 4_000
+"""Of all curves of a report together, one for each attack and point: they take 1 MB of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReboundOptions:
+    """Does the backdoor come back when a customer fine-tunes the cleaned model on clean data?
+
+    A copy of the cleaned model is trained on the clean data of the order, by CLIP's loss (labelled images: by
+    cross-entropy), at a constant rate and otherwise as the cleaning was. ASR and CA are measured after 0 and
+    after each of `steps` updates. One curve for each rate and seed. The published weights do not change.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    rates: Annotated[tuple[Annotated[float, Gt(0), Le(100), NUMBER], ...], MaxLen(5), *NOT_EMPTY] = (1.0,)
+    """Learning rates, as multiples of the recipe's `learning_rate`."""
+    steps: Annotated[
+        tuple[Annotated[int, Interval(ge=1, le=10_000), NUMBER], ...], MaxLen(20), *NOT_EMPTY
+    ] = (10, 50, 100)
+    """After how many updates to measure, in ascending order; the training ends after the last."""
+    num_seeds: Annotated[int, Interval(ge=1, le=10), NUMBER] = 1
+    """Orders of the data: the job's seed, that plus 1, and so on."""
+    max_images: Annotated[int, Interval(ge=50, le=1_000_000), NUMBER] = 1000
+    """Test images of each measurement, drawn by the seed. Of fewer all are measured."""
+    reference_asr: Annotated[tuple[Annotated[float, Interval(ge=0, le=1), NUMBER], ...], MaxLen(21)] = ()
+    """ASR of a model that was never poisoned, at step 0 and after each of `steps`, by a report of its own:
+    drawn beside the curves. It is the order's word, and judges nothing. Empty: no reference."""
+    poisons: Annotated[int, Interval(ge=0, le=1000), NUMBER] = 0
+    """Above 0, relearning is measured too: this many poisoned samples among `relearning_samples`, once with
+    the old trigger and once with a fresh one. Two more trainings for each attack that worked before."""
+    relearning_samples: Annotated[int, Interval(ge=2, le=100_000), NUMBER] = 500
+    """Drawn by the seed from the clean data of the order; the poisoned ones replace some of them."""
+
+    interpolation_halvings: Annotated[int, Interval(ge=0, le=8), NUMBER] = 0
+    """Above 0, the weights between the cleaned model and the input model are measured too: by so many
+    halvings, at which share of the way back each attack reaches an ASR of 50 %. No training; judges
+    nothing."""
+
+    def __post_init__(self) -> None:
+        if any(later <= earlier for earlier, later in pairwise(self.steps)):
+            raise ValueError("steps must be in ascending order, each once")
+        if self.reference_asr and len(self.reference_asr) != 1 + len(self.steps):
+            raise ValueError("reference_asr needs a share for step 0 and one for each of steps")
+        if len(set(self.rates)) < len(self.rates):
+            raise ValueError("rates must differ from each other")
+        if self.poisons >= self.relearning_samples:
+            raise ValueError("poisons must be fewer than relearning_samples")
+
+    @property
+    def num_curves(self) -> int:
+        """One for each rate and seed."""
+        return len(self.rates) * self.num_seeds
+
+    def num_updates(self, num_attacks: int) -> int:
+        """Of all trainings together, at most: as if each of the attacks had worked before the cleaning."""
+        num_relearned = 2 * num_attacks if self.poisons else 0
+        return (self.num_curves + num_relearned) * self.steps[-1]
+
+    def num_points(self, num_attacks: int) -> int:
+        """Measurements of all attacks: step 0 of each curve included, of the interpolation the most."""
+        between = 2 + self.interpolation_halvings * num_attacks if self.interpolation_halvings else 0
+        return self.num_curves * (1 + len(self.steps)) + between

@@ -1,0 +1,274 @@
+"""The options of a scan for triggers that nobody named, with bounds. Free of torch.
+
+The code that obeys them lives in `sanitizer.scans`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Gt, Interval, Le, Len, MaxLen
+from pydantic import Field
+
+from cleanclip.vocabulary.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
+
+Detector = Literal["collapse", "edits", "residual"]
+
+FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
+MIN_IMAGES = 64
+"""Of each half: fewer show nothing about a universal pattern."""
+MIN_SEARCHED = 2 * MIN_IMAGES
+"""Labelled images that a search of cleaned weights takes."""
+MIN_CLASSES = 3
+"""Of two every image is of one or the other: no pattern stands out."""
+MAX_FURTHER_CLASSES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternFamily(StrictOptions):
+    """A family of universal patterns and the budget that bounds them."""
+
+    family: Annotated[
+        FamilyName,
+        Field(
+            description="`patch`: a square. `additive`: a change of every pixel. `dct`: the same with low"
+            " frequencies only. `blend`: an image mixed in. `warp`: a displacement. `colour`: of colours."
+        ),
+    ]
+    budget: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        NUMBER,
+        Field(
+            description="Of `patch` the side, as a share of the image's side; of `additive` and `dct` the"
+            " largest change of a pixel (8/255 is 0.0314); of `blend` the pattern's share of a pixel; of"
+            " `warp` the largest displacement, as a share of the image's side; of `colour` the largest change"
+            " of a factor or offset."
+        ),
+    ]
+    placement: Annotated[
+        Literal["random", "fixed"],
+        Field(
+            description="Of a patch: a place of its own in every image, or one place in all. Other families"
+            " have no place."
+        ),
+    ] = "random"
+
+    @property
+    def name(self) -> str:
+        """ "patch:0.25", "patch:0.25:fixed"."""
+        fixed = ":fixed" if self.family == "patch" and self.placement == "fixed" else ""
+        return f"{self.family}:{self.budget:.4g}{fixed}"
+
+    @property
+    def group(self) -> str:
+        """Of each group the most conspicuous pattern is measured: the family itself."""
+        return self.name
+
+
+def _refuse_unordered(steps: tuple[int, ...], name: str) -> None:
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        raise ValueError(f"{name} must be in ascending order, each once")
+
+
+def _refuse_repeated(families: tuple[PatternFamily, ...]) -> None:
+    if len({family.name for family in families}) < len(families):
+        raise ValueError("families must differ from each other")
+
+
+_Steps = Annotated[int, Interval(ge=1, le=10_000), NUMBER]
+_Families = Annotated[
+    tuple[PatternFamily, ...],
+    MaxLen(32),
+    *NOT_EMPTY,
+    Field(description="Families of patterns, each searched on its own."),
+]
+_ImagesPerStep = Annotated[
+    int,
+    Interval(ge=2, le=256),
+    NUMBER,
+    Field(description="Images for each pattern in each step, other ones in every step."),
+]
+_EditedImages = Annotated[
+    int,
+    Interval(ge=MIN_IMAGES, le=100_000),
+    NUMBER,
+    Field(description="Held-out images on which each edit is measured."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollapseDetectorOptions(StrictOptions):
+    """D2: several restarts for each family, measured on held-out images at fixed steps."""
+
+    families: _Families = (
+        PatternFamily(family="patch", budget=0.25),
+        PatternFamily(family="patch", budget=0.25, placement="fixed"),
+        PatternFamily(family="blend", budget=0.1),
+        PatternFamily(family="warp", budget=0.2),
+        PatternFamily(family="colour", budget=0.3),
+    )
+    restarts: Annotated[
+        int,
+        Interval(ge=1, le=64),
+        NUMBER,
+        Field(description="Patterns for each family, each from noise of its own."),
+    ] = 12
+    images_per_step: _ImagesPerStep = 8
+    steps: Annotated[
+        tuple[_Steps, ...],
+        MaxLen(10),
+        *NOT_EMPTY,
+        Field(description="After how many steps to measure, ascending. The search ends after the last."),
+    ] = (32,)
+
+    def __post_init__(self) -> None:
+        _refuse_unordered(self.steps, "steps")
+        _refuse_repeated(self.families)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualDetectorOptions(StrictOptions):
+    """D3: a bank of edits, in all images and in cells of images that are alike to the anchor."""
+
+    cells: Annotated[
+        int,
+        Interval(ge=1, le=256),
+        NUMBER,
+        Field(description="Cells, each of images that are alike to the anchor."),
+    ] = 8
+    min_cell_images: Annotated[
+        int,
+        Interval(ge=2, le=100_000),
+        NUMBER,
+        Field(description="Cells with fewer held-out images are left out; all images together always count."),
+    ] = 12
+    held_out_images: _EditedImages = 192
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditsDetectorOptions(StrictOptions):
+    """D5: a bank of known edits, each put into the same images."""
+
+    held_out_images: _EditedImages = 192
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """Does the model have a trigger that nobody named? Patterns are inverted from it, known edits are tried.
+
+    The default is `collapse` and `edits`, which find different triggers (docs/decisions/0087).
+    Every further detector costs a small null power (docs/decisions/0085).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    detectors: Annotated[
+        tuple[Detector, ...],
+        MaxLen(3),
+        *NOT_EMPTY,
+        Field(
+            description="`collapse`: patterns under which all images look alike. `edits`: which known edit"
+            " leads many images to one class. `residual`: what the model sees in edited images and a trusted"
+            " anchor does not; needs an anchor."
+        ),
+    ] = ("collapse", "edits")
+    collapse: Annotated[CollapseDetectorOptions, Field(description="Options of the detector `collapse`.")] = (
+        CollapseDetectorOptions()
+    )
+    edits: Annotated[EditsDetectorOptions, Field(description="Options of the detector `edits`.")] = (
+        EditsDetectorOptions()
+    )
+    residual: Annotated[ResidualDetectorOptions, Field(description="Options of the detector `residual`.")] = (
+        ResidualDetectorOptions()
+    )
+    num_images: Annotated[
+        int,
+        Interval(ge=MIN_IMAGES, le=100_000),
+        NUMBER,
+        Field(description="Images of the labelled set to invert patterns on, drawn by the seed."),
+    ] = 256
+    num_held_out: Annotated[
+        int,
+        Interval(ge=MIN_IMAGES, le=100_000),
+        NUMBER,
+        Field(
+            description="Other images of it, to measure on. If the set has fewer than both together, patterns"
+            " are inverted on a third of it."
+        ),
+    ] = 384
+    class_names: Annotated[
+        Literal["labelled", "none"],
+        Field(
+            description="Which classes a target can be. `labelled`: those of the labelled set and"
+            " `further_classes`. `none`: no class. Then targets are described by words of the vocabulary"
+            " only, and there is no ASR."
+        ),
+    ] = "labelled"
+    further_classes: Annotated[
+        tuple[ShortText, ...],
+        MaxLen(MAX_FURTHER_CLASSES),
+        Field(description="Class names that a target can be although no image of the labelled set has them."),
+    ] = ()
+    vocabulary: Annotated[
+        bool, Field(description="Whether to describe targets by the nearest of 20,000 English nouns, too.")
+    ] = True
+    templates: Annotated[
+        Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None,
+        Field(
+            description="Texts of a class; {c} stands for its name. null: those of the labelled set, else the"
+            " 80 of ImageNet."
+        ),
+    ] = None
+    significance: Annotated[
+        float,
+        Gt(0),
+        Le(0.5),
+        NUMBER,
+        Field(description="A p-value at or under it fails. There is a p-value with a null only."),
+    ] = 0.05
+    images_at_once: Annotated[
+        int,
+        Interval(ge=2, le=65_536),
+        NUMBER,
+        Field(
+            description="Images in one pass of the image tower: bounds the memory. Results differ by rounding"
+            " only."
+        ),
+    ] = 256
+    precision: Annotated[
+        Literal["fp32", "bf16"], Field(description="Of the computation: float32 or bfloat16.")
+    ] = "fp32"
+    num_examples: Annotated[
+        int,
+        Interval(ge=0, le=12),
+        NUMBER,
+        Field(description="Images that the report shows with and without the first pattern."),
+    ] = 4
+
+    @property
+    def families(self) -> tuple[PatternFamily, ...]:
+        """That patterns are inverted in."""
+        return self.collapse.families if "collapse" in self.detectors else ()
+
+    @property
+    def uses_edits(self) -> bool:
+        """Whether the bank of edits is tried, by one detector or two."""
+        return "edits" in self.detectors or "residual" in self.detectors
+
+    @staticmethod
+    def usual_detectors(*, has_anchor: bool) -> tuple[Detector, ...]:
+        """The default's, and the one that an anchor is for."""
+        return (*ScanOptions.detectors, "residual") if has_anchor else ScanOptions.detectors
+
+    def __post_init__(self) -> None:
+        if len(set(self.detectors)) < len(self.detectors):
+            raise ValueError("detectors must differ from each other")
+        if self.class_names == "none":
+            if self.further_classes:
+                raise ValueError("further_classes needs class_names 'labelled'")
+            if not self.vocabulary:
+                raise ValueError("without class names and without the vocabulary no target can be named")

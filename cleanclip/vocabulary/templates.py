@@ -1,0 +1,24 @@
+"""What a sentence template of zero-shot class names must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cleanclip.vocabulary.errors import OptionsRejected
+
+PLACEHOLDER = "{c}"
+PLAIN_TEMPLATE = f"a photo of a {PLACEHOLDER}."
+"""CLIP's own (Radford et al., arXiv 2103.00020, section 3.1.4)."""
+
+
+def check_templates(templates: Iterable[str] | None, *, where: str) -> None:
+    """Raise OptionsRejected `bad_template` for one without a place for the class name; `where` they stand in
+    the order."""
+    for number, template in enumerate(templates or ()):
+        if PLACEHOLDER not in template:
+            raise OptionsRejected(
+                "bad_template",
+                f"Template {number} does not name the class.",
+                f"Write {PLACEHOLDER} where the class name belongs.",
+                where=f"{where}.{number}",
+            )
