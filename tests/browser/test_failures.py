@@ -143,7 +143,7 @@ def test_a_page_of_a_session_that_ended_says_so_and_the_first_visit_does_not(
 
 
 @pytest.mark.parametrize(
-    ("told", "back"),
+    ("reported", "back"),
     [
         ("{url}/ui/keys?after=x", "/ui/keys?after=x"),
         ("{url}/ui/keys/key_x/rotate", "/ui/keys/key_x"),

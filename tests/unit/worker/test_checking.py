@@ -275,7 +275,7 @@ def test_an_architecture_that_the_weights_do_not_have_is_not_believed(
 
 
 @pytest.mark.parametrize(
-    "told", [{"num_parameters": 1}, {"dtype": "float16"}, {"architecture_name": "ViT-B/32"}]
+    "reported", [{"num_parameters": 1}, {"dtype": "float16"}, {"architecture_name": "ViT-B/32"}]
 )
 def test_an_inspection_that_describes_other_weights_is_not_believed(
     reported: dict[str, Any], tmp_path: Path

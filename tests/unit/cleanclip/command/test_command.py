@@ -102,7 +102,7 @@ TOO_MANY = "Input should be less than or equal to 100"
 
 
 @pytest.mark.parametrize(
-    ("detail", "errors", "told"),
+    ("detail", "errors", "reported"),
     [
         (
             f"/recipe/epochs: {TOO_MANY} and 1 more",  # no whole sentence
