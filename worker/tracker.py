@@ -66,16 +66,14 @@ class LossCurve:
 
 _WEIGHTS = {
     JobPhase.STAGE: 3,
-    JobPhase.INSPECT: 90,
-    JobPhase.VALIDATE: 90,
     JobPhase.BASELINE_AUDIT: 12,
     JobPhase.FINETUNE: 70,
     JobPhase.FINAL_AUDIT: 12,
     JobPhase.REBOUND: 20,
-    JobPhase.SCAN: 90,
-    JobPhase.VET: 90,
     JobPhase.PUBLISH: 3,
 }
+_WEIGHT = 90
+"""Of the one phase in which any other kind of job does its work."""
 MAX_NOTES = 200
 """Per attempt; a child that chatters more is cut short."""
 _MAX_MESSAGE_CHARACTERS = 500
@@ -164,13 +162,13 @@ class Tracker:
 
     def apply(self, event: ProgressEvent) -> None:
         """Take over what the child said. Events about phases that the job does not have are ignored."""
-        if isinstance(event, PhaseStarted):
-            self.begin(JobPhase(event.phase))
-        elif isinstance(event, PhaseFinished):
-            self.end(JobPhase(event.phase))
+        if isinstance(event, PhaseStarted | PhaseFinished):
+            phase = next((one for one in self._phases if one == event.phase), None)
+            if phase is not None:
+                (self.begin if isinstance(event, PhaseStarted) else self.end)(phase)
         elif isinstance(event, Noted):
             self.note(event.level, event.message)
-        elif isinstance(event, Advanced) and JobPhase(event.phase) is self._phase:
+        elif isinstance(event, Advanced) and event.phase == self._phase:
             if event.loss is not None and event.total:
                 self._hear_loss(event.done, event.loss, event.total)
             if event.rate is not None and event.rate_unit == "pairs":
@@ -196,11 +194,11 @@ class Tracker:
             self._curve.hear(step, loss, total_steps)
 
     def _say(self, share: float, **values: Any) -> None:
-        total = sum(_WEIGHTS[phase] for phase in self._phases)
-        done: float = sum(_WEIGHTS[phase] for phase, s in self._phases.items() if s is PhaseState.SUCCEEDED)
+        weights = {phase: _WEIGHTS.get(phase, _WEIGHT) for phase in self._phases}
+        done: float = sum(weights[phase] for phase, s in self._phases.items() if s is PhaseState.SUCCEEDED)
         if self._phase is not None and self._phases[self._phase] is PhaseState.RUNNING:
-            done += _WEIGHTS[self._phase] * min(1.0, max(0.0, share))
-        fraction = max(float(self._progress["fraction"]), round(done / total, 4))
+            done += weights[self._phase] * min(1.0, max(0.0, share))
+        fraction = max(float(self._progress["fraction"]), round(done / sum(weights.values()), 4))
         self._progress = {"fraction": fraction, **values}
         if self._curve.points:
             self._progress["loss_curve"] = self._curve.points

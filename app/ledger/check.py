@@ -129,7 +129,7 @@ _PROMISES = {
         SELECT id, payload->>'job_id' AS job_id FROM outbox WHERE published_at IS NULL
         AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = payload->>'job_id')""",
     "Nobody is on record for having created job {id}.": """
-        SELECT jobs.id FROM jobs WHERE kind IN ('sanitize', 'audit', 'scan', 'vet') AND NOT EXISTS (
+        SELECT jobs.id FROM jobs WHERE kind NOT IN ('inspect', 'validate') AND NOT EXISTS (
         SELECT FROM trail_entries WHERE action = 'job.create' AND target_id = jobs.id
         AND trail_entries.project_id = jobs.project_id)""",
     "Checkpoint {id} is {state}, but its inspection {job_id} is {job_state}.": """

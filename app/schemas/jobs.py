@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, create_model
 
 from app.db.models.job import Job, JobEvent
 from app.schemas.common import AsStored, Page, StoredProblem, Time, WireOut
-from app.schemas.orders import JobAudit
+from app.schemas.orders import OWN_BODIES, PLAINLY_ORDERED, JobAudit, ordered_part
 from app.schemas.rebounds import ReboundOut
 from app.schemas.scans import ControlOut, OrderedScan, ScanResultOut
-from app.schemas.vettings import OrderedVet, VetResultOut
+from app.schemas.vettings import VetResultOut
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.audit_figures import AttackChange, AuditFigures
 from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.measures import Difference
@@ -23,9 +24,14 @@ from cleanclip.vocabulary.settled import SettledArchitecture
 from cleanclip.vocabulary.strict_json import MAX_TEXT_CHARACTERS
 from cleanclip.vocabulary.verdicts import Verdict
 
-KindName = Literal["sanitize", "audit", "scan", "vet"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
-PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "rebound", "scan", "vet", "publish"]
+if TYPE_CHECKING:
+    KindName = str
+    PhaseName = str
+else:
+    _PUBLIC = [kind for kind in KINDS.values() if kind.is_public]
+    KindName = Literal[tuple(kind.name for kind in _PUBLIC)]
+    PhaseName = Literal[tuple(dict.fromkeys(phase for kind in _PUBLIC for phase in kind.phases))]
 
 
 class PhaseOut(WireOut):
@@ -147,6 +153,23 @@ class ResultOut(WireOut):
         return found.model_copy(update={"remarks": reported})
 
 
+class PlainResultOut(WireOut):
+    """What a job of a kind with no figures of its own here found: a sentence, and figures with labels."""
+
+    headline: str
+    rows: list[tuple[str, str]]
+
+
+if not TYPE_CHECKING:
+    ResultOut = create_model(
+        "ResultOut",
+        __base__=ResultOut,
+        __module__=__name__,
+        __doc__=ResultOut.__doc__,
+        **{kind.name: (PlainResultOut | None, None) for kind in KINDS.values() if kind.report is not None},
+    )
+
+
 class JobLinks(WireOut):
     self: str
     events: str
@@ -185,7 +208,6 @@ class JobOut(WireOut):
     scan: Annotated[OrderedScan | None, AsStored] = Field(
         description="Of a scan, and of a cleaning that scans first; else null."
     )
-    vet: Annotated[OrderedVet | None, AsStored] = Field(description="Null unless it is a vetting.")
     seed: int
     output_layout: OutputLayout | None
     attempt: int = Field(description="How often a worker started it, pauses and hand-backs included.")
@@ -216,7 +238,6 @@ class JobOut(WireOut):
             policy_source=spec.get("policy_source"),
             exclude=[one["job_id"] for one in (spec.get("exclude") or {}).values()],
             scan=OrderedScan.of(row),
-            vet=OrderedVet.of(row),
             output_layout=spec.get("output_layout"),
             metadata=row.job_metadata,
             pause_requested=row.pause_requested_at is not None,
@@ -230,7 +251,24 @@ class JobOut(WireOut):
                 "checkpoint": f"/v1/checkpoints/{row.checkpoint_id}",
             },
             etag=job_etag(row.id, row.version),
+            **{kind.option_part: ordered_part(kind, row) for kind in PLAINLY_ORDERED.values()},
         )
+
+
+if not TYPE_CHECKING:
+    JobOut = create_model(
+        "JobOut",
+        __base__=JobOut,
+        __module__=__name__,
+        __doc__=JobOut.__doc__,
+        **{
+            kind.option_part: (
+                Annotated[OWN_BODIES[name].model_fields[kind.option_part].annotation | None, AsStored],
+                Field(description=f"Null unless it is a job of kind {name}."),
+            )
+            for name, kind in PLAINLY_ORDERED.items()
+        },
+    )
 
 
 def _audit(row: Job) -> dict[str, Any]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, make_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_type_hints,
+)
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, Strict, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.db.models.job import Job
 from app.domain import limits
 from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.kind import Kind
 from cleanclip.vocabulary.bounds import ShortText
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, scans_first
 from cleanclip.vocabulary.policy import PolicyName
@@ -24,7 +39,6 @@ from cleanclip.vocabulary.recipe import (
     SuiteName,
 )
 from cleanclip.vocabulary.scan_options import ScanOptions
-from cleanclip.vocabulary.vet_options import VetOptions
 
 MetadataKey = Annotated[
     str, Field(min_length=1, max_length=limits.MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
@@ -37,6 +51,9 @@ SCANS_FIRST = (
 MAX_EXCLUDED = 3
 """Datasets that one job uses."""
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=limits.MAX_METADATA_ENTRIES)]
+
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,26 +115,10 @@ class JobScan(_ScanOfService):
     ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobVet(VetOptions):
-    """Which dataset is vetted, pairs or labelled images, and how. `trusted_dataset_id` names samples of the
-    same kind that are trusted; `anchor_checkpoint_id` a model that is, from another source."""
-
-    dataset_id: DatasetId
-    trusted_dataset_id: DatasetId | None = None
-    anchor_checkpoint_id: CheckpointId | None = None
-
-    def options(self) -> VetOptions:
-        """The library's part of it."""
-        return _part(VetOptions, self)
-
-
-Options = TypeVar("Options", AuditOptions, ScanOptions, VetOptions)
-
-
-def _part(kind: type[Options], ordered: Options) -> Options:
+def _part(kind: type[Options], ordered: Any) -> Options:
     """Of what was ordered, what the library knows."""
-    return kind(**{field.name: getattr(ordered, field.name) for field in fields(kind)})
+    names = [field.name for field in fields(cast(Any, kind))]
+    return kind(**{name: getattr(ordered, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,7 @@ class FirstScan(_ScanOfService):
 class OrderIn(WireIn):
     """What every kind of job can be told."""
 
+    kind: str
     name: Name | None = None
     seed: Seed = 0
     max_attempts: Annotated[int, Field(ge=1, le=limits.MAX_MAX_ATTEMPTS), NUMBER] | None = None
@@ -135,7 +137,9 @@ class OrderIn(WireIn):
 
     def asked(self) -> dict[str, Any]:
         """What the use case is asked for besides: fields of `app.services.orders.Order`."""
-        raise NotImplementedError
+        kind = KINDS[self.kind]
+        assert kind.options is not None, "a kind that is ordered has some"
+        return {"own": _part(kind.options, getattr(self, kind.option_part))}
 
 
 class JudgedJobIn(OrderIn):
@@ -250,18 +254,43 @@ class ScanJobIn(OrderIn):
         return {"scan": self.scan.options(), "null": self.scan.null}
 
 
-class VetJobIn(OrderIn):
-    """Find the samples of a dataset that look poisoned, with the model that it trained or is to clean."""
+def _order_of(kind: Kind) -> type[OrderIn]:
+    """The body of a kind that has none above: what it reads, and its options with what is read for them."""
+    assert kind.options is not None, "a kind that is ordered has some"
+    whole: dict[str, Any] = {"kind": (Literal[kind.name], ...)}
+    part: list[Any] = []
+    for one in kind.inputs:
+        of_id = CheckpointId if one.folder is not None else DatasetId
+        hint: Any = Annotated[of_id if one.fact is None else of_id | None, Field(description=one.about)]
+        default = () if one.fact is None else (None,)
+        if len(one.place) == 1:
+            whole[one.place[0]] = (hint, *(default or (...,)))
+        else:
+            part.append((one.place[-1], hint, *default))
+    name = kind.option_part
+    whole[name] = (
+        make_dataclass(
+            f"Job{name.title()}",
+            part,
+            bases=(kind.options,),
+            namespace={"__doc__": kind.options.__doc__},
+            frozen=True,
+            kw_only=True,
+        ),
+        ...,
+    )
+    return create_model(
+        f"{kind.name.title()}JobIn", __base__=OrderIn, __doc__=kind.about, __module__=__name__, **whole
+    )
 
-    kind: Literal["vet"]
-    checkpoint_id: CheckpointId
-    vet: JobVet
 
-    def asked(self) -> dict[str, Any]:
-        return {"vet": self.vet.options()}
-
-
-JobIn = Annotated[SanitizeJobIn | AuditJobIn | ScanJobIn | VetJobIn, Field(discriminator="kind")]
+def ordered_part(kind: Kind, row: Job) -> dict[str, Any] | None:
+    """What the body of such an order held in its part, from its row. None for a job of another kind."""
+    options = row.spec.get(kind.option_part)
+    if options is None:
+        return None
+    ids = {one.place[-1]: getattr(row, one.column) for one in kind.inputs if len(one.place) > 1}
+    return {**options, **ids}
 
 
 def _or_left_out(id_hint: Any) -> Any:
@@ -276,8 +305,8 @@ def _dry_run_of(order: type[OrderIn]) -> type[OrderIn]:
     for name, hint in get_type_hints(order, include_extras=True).items():
         if name.endswith("_id"):
             changed[name] = (_or_left_out(hint), None)
-        elif isinstance(hint, type) and issubclass(hint, JobAudit | JobScan | JobVet):
-            its_id = get_type_hints(hint, include_extras=True)["dataset_id"]
+        elif isinstance(hint, type) and "dataset_id" in (its := get_type_hints(hint, include_extras=True)):
+            its_id = its["dataset_id"]
             part = make_dataclass(
                 hint.__name__.replace("Job", "DryRun"),
                 [("dataset_id", _or_left_out(its_id), None)],
@@ -296,8 +325,17 @@ def _dry_run_of(order: type[OrderIn]) -> type[OrderIn]:
     )
 
 
-ORDERS: tuple[type[OrderIn], ...] = get_args(get_args(JobIn)[0])
+_BODIES: tuple[type[OrderIn], ...] = (SanitizeJobIn, AuditJobIn, ScanJobIn)
+_OF_THEM = {get_args(one.model_fields["kind"].annotation)[0] for one in _BODIES}
+PLAINLY_ORDERED: Mapping[str, Kind] = {
+    name: kind for name, kind in KINDS.items() if kind.is_public and name not in _OF_THEM
+}
+"""Kinds whose order is made of their value alone."""
+OWN_BODIES: Mapping[str, type[OrderIn]] = {name: _order_of(kind) for name, kind in PLAINLY_ORDERED.items()}
+ORDERS = (*_BODIES, *OWN_BODIES.values())
 if TYPE_CHECKING:
-    DryRunIn = JobIn
+    JobIn = OrderIn
+    DryRunIn = OrderIn
 else:
+    JobIn = Annotated[Union[*ORDERS], Field(discriminator="kind")]
     DryRunIn = Annotated[Union[*map(_dry_run_of, ORDERS)], Field(discriminator="kind")]

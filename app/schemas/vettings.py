@@ -1,39 +1,15 @@
-"""Vettings on the wire: how one was ordered, and what it found. The whole is in its report.json."""
+"""Vettings on the wire: what one found. The whole is in its report.json."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from app.db.models.job import Job
-from app.schemas.common import CheckpointId, DatasetId, WireOut
+from app.schemas.common import WireOut
 from cleanclip.vocabulary.measures import Count
-from cleanclip.vocabulary.vet_options import ScoreName, VetOptions
+from cleanclip.vocabulary.vet_options import ScoreName
 from cleanclip.vocabulary.vet_report import Basis, Finite, LevelCount, MeasuredRecall, NotComputed
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderedVet(VetOptions):
-    """The options of a vetting, its dataset, and what it compares with."""
-
-    dataset_id: DatasetId
-    trusted_dataset_id: DatasetId | None
-    anchor_checkpoint_id: CheckpointId | None
-
-    @classmethod
-    def of(cls, row: Job) -> dict[str, Any] | None:
-        """None for a job that is no vetting."""
-        options = row.spec.get("vet")
-        if options is None:
-            return None
-        return {
-            **options,
-            "dataset_id": row.dataset_id,
-            "trusted_dataset_id": row.trusted_dataset_id,
-            "anchor_checkpoint_id": row.anchor_checkpoint_id,
-        }
 
 
 class SetAsideOut(WireOut):

@@ -8,7 +8,7 @@ time that does not grow with its passes (it embeds 20,000 words): only scans of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,16 +26,13 @@ from cleanclip.vocabulary.vet_plan import num_embedded
 
 Unit = Literal["bytes", "images", "samples", "passes", "jobs"]
 
-UNIT_OF: dict[JobPhase, Unit] = {
+_SPECIAL: Mapping[JobPhase, Unit] = {
     JobPhase.STAGE: "bytes",
-    JobPhase.BASELINE_AUDIT: "images",
     JobPhase.FINETUNE: "samples",
-    JobPhase.FINAL_AUDIT: "images",
-    JobPhase.REBOUND: "images",
     JobPhase.SCAN: "passes",
-    JobPhase.VET: "images",
     JobPhase.PUBLISH: "jobs",
 }
+UNIT_OF: Mapping[JobPhase, Unit] = {phase: _SPECIAL.get(phase, "images") for phase in JobPhase}
 """What the time of a phase grows with. Audits and vettings count images that pass through a model; a pass
 costs the same before and after. A scan counts images that pass forward and backward. What is published is
 files of the size of the model: once a job."""

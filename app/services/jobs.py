@@ -30,6 +30,7 @@ from app.services.orders import (
 )
 from app.services.trail import note
 from app.settings import QuotaSettings, WorkerSettings
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.recipe import to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
@@ -50,8 +51,9 @@ def create(unit: UnitOfWork, caller: Caller, order: Order, worker: WorkerSetting
     spec: dict[str, object] = {}
     if order.scan is not None:
         spec |= nulls.scan_spec(unit, order, checkpoints, data[LABELLED])
-    if order.vet is not None:
-        spec |= {"vet": to_json(order.vet), "data_kind": data[MAIN].kind.value}
+    if order.own is not None:
+        spec[KINDS[order.kind].option_part] = to_json(order.own)
+        spec["data_kind"] = data[MAIN].kind.value
     if order.audit is not None:
         suspect = checkpoints[SUSPECT]
         order = with_recommended_values(order, suspect)

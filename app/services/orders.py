@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
 from app.db.models.assets import Checkpoint, Dataset
 from app.db.models.job import CHECKPOINT_COLUMNS, DATASET_COLUMNS
@@ -60,7 +60,8 @@ class Order:
     """What the order's reader was to be told of it, for a dry run."""
     scan: ScanOptions | None = None
     """Also of a cleaning that scans first: what is found is then not known yet."""
-    vet: VetOptions | None = None
+    own: Any = None
+    """Of a kind whose order is made of its value alone: the options of its part."""
     null: str = "auto"
     """The name of a null, "auto" or "none"."""
     policy: Policy | None = None
@@ -69,6 +70,10 @@ class Order:
     output_layout: OutputLayout | None = None
     max_attempts: int
     metadata: dict[str, str]
+
+    @property
+    def vet(self) -> VetOptions | None:
+        return self.own if isinstance(self.own, VetOptions) else None
 
     @classmethod
     def of(cls, body: JobIn, *, default_max_attempts: int) -> Order:
@@ -163,7 +168,9 @@ def refusals(
     known = {column: _known(row) for column, row in data.items()}
     named = {one.column: one.pointer for one in KINDS[order.kind].inputs if one.column in order.ids}
     for kind in KINDS.values():
-        options = getattr(order, kind.part or kind.name, None)
+        options = (
+            order.own if kind.name == order.kind and order.own else getattr(order, kind.option_part, None)
+        )
         facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
         for error in () if options is None else kind.check(facts):
             yield as_invalid(error, named.get(error.where or ""))

@@ -32,8 +32,10 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
             )
         case JobPhase.REBOUND:
             return _rebound(load)
-        case _:
+        case JobPhase.PUBLISH:
             return "Writes the report and the statement, and stores all files."
+        case _:
+            return "Does what this kind of job is for; how much that is, is not known before."
 
 
 def _count(number: int, noun: str, nouns: str | None = None) -> str:

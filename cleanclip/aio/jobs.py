@@ -11,6 +11,7 @@ from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
 from cleanclip.dry_run_models import DryRun
 from cleanclip.errors import JobCancelled, JobFailed, UnexpectedAnswer
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.models import Artifact, Event, EventPage, Job, Page, Verdicts
 from cleanclip.project_models import Deletion
 from cleanclip.vocabulary.strict_json import parse_bounded
@@ -41,6 +42,7 @@ class Jobs:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
+        **parts: Mapping[str, Any],
     ) -> Job:
         """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing;
         'scan' looks for a trigger that nobody named; 'vet' finds the samples of a dataset that look poisoned.
@@ -51,10 +53,10 @@ class Jobs:
         defaults (`client.methods()` tells them). A scan has `scan` in its place,
         {"dataset_id": "ds_…", "null": "auto", "anchor_checkpoint_id": "ckpt_…"},
         and no limits; so has a vetting `vet`, {"dataset_id": "ds_…", "trusted_dataset_id": "ds_…",
-        "anchor_checkpoint_id": "ckpt_…"}. `exclude` names finished vettings of
-        the order's datasets: what they set aside is left out. Limits are `policy`, or `policy_name` of those
-        that the project keeps (`client.policies`). Give an `idempotency_key` of your own where a whole
-        program may be run twice.
+        "anchor_checkpoint_id": "ckpt_…"}; any other kind has its part in `parts`. `exclude` names finished
+        vettings of the order's datasets: what they set aside is left out. Limits are `policy`, or
+        `policy_name` of those that the project keeps (`client.policies`). Give an `idempotency_key` of
+        your own where a whole program may be run twice.
 
         A cleaning whose `audit` has neither a target nor triggers scans the model first and audits what it
         finds. `scan` says so for any cleaning: True, False, or the options of that scan.
@@ -90,6 +92,7 @@ class Jobs:
         max_attempts: int | None = None,
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        **parts: Mapping[str, Any],
     ) -> DryRun:
         """What `create` with the same would do; orders nothing. All that would be refused is in `obstacles`.
 
@@ -296,9 +299,13 @@ class Jobs:
 
 
 def _order(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The body, of a call's own parameters; what was not given is left out."""
+    """The body, of a call's own parameters; what was not given is left out. Raises TypeError for a part that
+    no kind of job has."""
+    parts = parameters["parts"]
+    if unknown := parts.keys() - {kind.option_part for kind in KINDS.values()}:
+        raise TypeError(f"no kind of job has the part {min(unknown)!r}")
     return {
         name: dict(value) if isinstance(value, Mapping) else value
-        for name, value in parameters.items()
-        if value is not None and name not in {"self", "idempotency_key"}
+        for name, value in {**parameters, **parts}.items()
+        if value is not None and name not in {"self", "idempotency_key", "parts"}
     }

@@ -35,11 +35,13 @@ from cleanclip.command.exit_codes import HELP, ExitCode, exit_code_of
 from cleanclip.command.jobs import jobs
 from cleanclip.command.key_commands import keys
 from cleanclip.command.output import Output
+from cleanclip.command.plain_order import command_for
 from cleanclip.command.policies import policies
 from cleanclip.command.session import Session
 from cleanclip.command.settings import NotConfigured
 from cleanclip.command.webhook_commands import webhooks
 from cleanclip.errors import ApiError, CleanClipError, ErrorItem
+from cleanclip.kinds.catalogue import KINDS
 
 app = Commands(
     name="cleanclip",
@@ -104,6 +106,9 @@ app.command()(orders.sanitize)
 app.command()(orders.audit)
 app.command()(scan.scan)
 app.command()(vet.vet)
+for _kind in KINDS.values():
+    if _kind.report is not None:
+        app.command(_kind.name)(command_for(_kind))
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")

@@ -48,6 +48,7 @@ def report(
         output.note(f"Written to {out}.")
     remarks = shown.result.remarks if shown.result else ()
     view = {"scan": scan_view.scan, "vet": vet_view.vet}.get(str(found.get("kind")), views.figures)
+    view = views.plain if "rows" in found else view
     figures = view({**found, "remarks": remarks})
     output.result(found, f"{figures}\n\nsignature: {views.signature(shown.signature)}")
     gate.warn(output, worse)

@@ -24,6 +24,7 @@ from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
 from cleanclip.command.upload import check_head, send
 from cleanclip.dry_run_models import DryRun, Obstacle
 from cleanclip.errors import Forbidden, InvalidInput, NotFound, with_remedy
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.memory import Memory, of_file
 from cleanclip.models import Checkpoint, Dataset, Job
 from cleanclip.retries import Clock
@@ -37,12 +38,12 @@ _OPTION = {
     "labelled": "--labelled",
     "training": "--data",
     "retrieval": "--retrieval",
-    "vetted": "--pairs",
+    "read": "--pairs",
     "trusted": "--trusted",
 }
 _FIELD = {
     "labelled": "dataset_id",
-    "vetted": "dataset_id",
+    "read": "dataset_id",
     "retrieval": "retrieval_dataset_id",
     "trusted": "trusted_dataset_id",
 }
@@ -85,7 +86,7 @@ class Order:
     checkpoint: str | None
     declared: Mapping[str, Any]
     data: Mapping[str, Named]
-    """By what they are for: labelled, training, retrieval, vetted, trusted."""
+    """By what they are for: labelled, training, retrieval, read, trusted."""
     takes_defaults: bool = False
     """Whether the recipe has the method's defaults where it gives nothing, not what is recommended."""
     leaves_method: bool = False
@@ -378,7 +379,7 @@ class Steps:
 
 def _body(order: Order, checkpoint_id: str | None, ids: Mapping[str, str]) -> dict[str, Any]:
     """With what an order names and is there; `ids` by what the datasets are for."""
-    part = next(name for name in ("audit", "scan", "vet") if name in order.body)
+    part = "audit" if "audit" in order.body else KINDS[order.body["kind"]].option_part
     given = {_FIELD[role]: found for role, found in ids.items() if role in _FIELD}
     whole = dict(order.body) | {part: dict(order.body[part]) | given}
     if "training" in ids:

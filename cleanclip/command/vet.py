@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
-from cleanclip.command import completion, values
-from cleanclip.command.checkpoint_order import AnchorOption, JobOrder
+from cleanclip.command import values
+from cleanclip.command.checkpoint_order import AnchorOption
 from cleanclip.command.commands import command_of
-from cleanclip.command.steps import Order, named
+from cleanclip.command.plain_order import PlainOrder
+from cleanclip.command.steps import Named, named
+from cleanclip.kinds.kind import Kind
+from cleanclip.kinds.vet import VET
 
 
 @dataclass(frozen=True, kw_only=True)
-class VetOrder(JobOrder):
+class VetOrder(PlainOrder):
     """Find the samples of a dataset that look poisoned, with the model that it trained or is to clean. Prints
     the job's id; with --wait or --download the whole job, unless --quiet.
 
@@ -27,24 +29,7 @@ class VetOrder(JobOrder):
     Example: cleanclip vet --checkpoint ckpt_… --labelled ds_… --anchor ckpt_… --share 0.02 --download vetted
     """
 
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            "--pairs",
-            metavar="DATASET|URI",
-            help="The image-caption pairs to vet: an id, or s3://….",
-            autocompletion=completion.pairs,
-        ),
-    ] = None
-    labelled: Annotated[
-        str | None,
-        typer.Option(
-            "--labelled",
-            metavar="DATASET|URI",
-            help="Instead of --pairs: the labelled images to vet.",
-            autocompletion=completion.labelled,
-        ),
-    ] = None
+    ordered: ClassVar[Kind] = VET
     trusted: Annotated[
         str | None,
         typer.Option(
@@ -67,27 +52,13 @@ class VetOrder(JobOrder):
         list[str] | None,
         typer.Option("--score", metavar="NAME", help="A score to compute, in place of all; repeatable."),
     ] = None
-    options: Annotated[
-        Path | None,
-        typer.Option("--options", metavar="FILE", help="Vet options as JSON; other options override it."),
-    ] = None
 
-    def order(self) -> Order:
-        """Raises typer.BadParameter, Unreadable."""
-        if (self.pairs is None) == (self.labelled is None):
-            raise typer.BadParameter("Give --pairs or --labelled: the dataset to vet.")
-        kind = "labelled" if self.pairs is None else "pairs"
-        return Order(
-            body={"kind": "vet", "vet": self._vet(), **self.about()},
-            **self.subject(),
-            data=named(vetted=(self.pairs or self.labelled, kind), trusted=(self.trusted, kind)),
-        )
-
-    def _vet(self) -> dict[str, Any]:
-        """The field `vet` of a job, but for its datasets."""
-        options = {} if self.options is None else values.json_object(self.options, "--options")
+    def part(self) -> dict[str, Any]:
         given = {"share": self.share, "scores": self.score or None, "anchor_checkpoint_id": self.anchor}
-        return options | {name: value for name, value in given.items() if value is not None}
+        return super().part() | {name: value for name, value in given.items() if value is not None}
+
+    def further(self, kind: str) -> dict[str, Named]:
+        return named(trusted=(self.trusted, kind))
 
 
 vet = command_of(VetOrder, "vet")

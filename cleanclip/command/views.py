@@ -27,6 +27,13 @@ def why(error: Reason) -> str:
     return with_remedy(error.detail, error.remedy) + said
 
 
+def plain(found: Mapping[str, Any]) -> str:
+    """A report that is a headline and rows."""
+    rows = [(str(label), str(value)) for label, value in found["rows"]]
+    lines = [f"{found['headline']}.", "", fields(rows)]
+    return "\n".join([*lines, *(f"warning: {one}" for one in found.get("warnings") or ())])
+
+
 def checkpoints(found: Sequence[Checkpoint]) -> str:
     rows = [
         (

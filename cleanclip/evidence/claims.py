@@ -14,9 +14,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleanclip.evidence.findings import STATEMENT_NAME, Finding, misfit
+from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_kinds import AnyReport
 from cleanclip.vocabulary.scan_report import ScanReport
-from cleanclip.vocabulary.vet_report import VetReport
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -41,7 +41,7 @@ class Claimed(Part):
     canonical_of: Sha256
     """SHA-256 of the upload whose weights the canonical ones are, by its inspection."""
     verdict: VerdictFacts | None
-    """None of a vetting."""
+    """None of a kind that judges no model."""
     data: list[DataClaimed]
     sections: dict[str, Sha256]
     """Of each part of report.json: SHA-256 of it as JSON with sorted keys."""
@@ -56,8 +56,8 @@ def sections(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def verdict_of(report: AnyReport) -> dict[str, str] | None:
-    """What a report comes to: outcome and reason. None of a vetting."""
-    if isinstance(report, VetReport):
+    """What a report comes to: outcome and reason. None of a kind that judges no model."""
+    if not isinstance(report, Report | ScanReport):
         return None
     reason = report.verdict.sentence if isinstance(report, ScanReport) else report.verdict.reason
     return {"outcome": report.verdict.outcome, "reason": reason}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cleanclip.evidence.signature import SignatureState
 from cleanclip.evidence.verification import Verification
+from cleanclip.kinds.catalogue import KINDS
 
 _SINCE: dict[SignatureState, str] = {
     "signed": "the holder of that key signed them",
@@ -42,11 +43,11 @@ def proven(found: Verification) -> list[str]:
     upload = facts.checkpoint.upload.digest.sha256
     sentences = [
         f"No file is missing, added or changed since {_SINCE[found.signature]}.",
-        _figures(facts.job.kind),
+        KINDS[facts.job.kind].shows,
         f"{says} that {facts.job.kind} job {facts.job.id}, attempt {facts.job.attempt}, made them from the "
         f"upload {facts.checkpoint.filename!r} with SHA-256 {upload}.",
     ]
-    if facts.recheck.done and facts.job.kind in {"scan", "vet"}:
+    if facts.recheck.done and "audit" not in facts.order:
         sentences.append(
             f"{says} that a process that never read the upload made the {facts.job.kind} again, and that "
             "this report is its."
@@ -79,25 +80,11 @@ def _withheld(num_images: int) -> str:
     return f", and audited {num_images:,} more, which the first process never had."
 
 
-def _figures(kind: str) -> str:
-    if kind == "vet":
-        return (
-            "The samples that are set aside are the worst by their scores, and the list to leave out names "
-            "exactly these."
-        )
-    return (
-        "The report's rates follow from their counts, its counts are consistent, and its verdict follows "
-        "from them."
-    )
-
-
 def _judged(found: Verification) -> list[str]:
-    """What a verdict is taken for; of a vetting, which has none, what its list is taken for."""
-    if found.statement is not None and found.statement.predicate.observed.job.kind == "vet":
-        return [
-            "That the samples which are set aside are poisoned, or that the others are not: a score says how "
-            "unusual a sample is."
-        ]
+    """What a verdict is taken for; of a kind that has none, what its figures are taken for."""
+    kind = None if found.statement is None else KINDS[found.statement.predicate.observed.job.kind]
+    if kind is not None and not kind.judges:
+        return [] if kind.does_not_show is None else [kind.does_not_show]
     return [
         "That the model is clean: the figures are about the triggers that were tested, on the given data."
         + _verdict(found),

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from cleanclip.evidence import claims
 from cleanclip.evidence.claims import Claimed, Part, Sha256
@@ -21,10 +21,11 @@ from cleanclip.evidence.findings import (
     other_file,
 )
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_inputs import FetchedSource
-from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.report_kinds import AnyReport, PlainReport
 from cleanclip.vocabulary.scan_report import ScanReport
 from cleanclip.vocabulary.strict_json import MOST_PARTS_OF_MANY
 from cleanclip.vocabulary.vet_report import VetReport
@@ -72,9 +73,15 @@ class Upload(Part):
     digest: Digest
 
 
+def _public(kind: str) -> str:
+    if kind not in KINDS or not KINDS[kind].is_public:
+        raise ValueError("is no kind of job whose files are signed")
+    return kind
+
+
 class JobFacts(Part):
     id: str
-    kind: Literal["sanitize", "audit", "scan", "vet"]
+    kind: Annotated[str, AfterValidator(_public)]
     attempt: int
     started_at: str | None
     ended_at: str
@@ -212,7 +219,8 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
         yield from compare_scan_order(statement, report)
     else:
         yield from claims.differing(
-            ("options", document.get("options"), facts.order.get("vet")), _anchor(report, facts)
+            ("options", document.get("options"), facts.order.get(KINDS[report.kind].option_part)),
+            _anchor(report, facts),
         )
     yield from claims.compare(statement.predicate.claimed, report, document)
 
@@ -255,9 +263,10 @@ def _compare_order(facts: Observed, report: Report, document: Mapping[str, Any])
     )
 
 
-def _anchor(report: ScanReport | VetReport, facts: Observed) -> tuple[str, object, object]:
+def _anchor(report: ScanReport | VetReport | PlainReport, facts: Observed) -> tuple[str, object, object]:
     """The digest of an anchor, as the report has it and as it came in."""
-    weights = None if report.anchor is None else report.anchor.weights_sha256
+    anchor = getattr(report, "anchor", None)  # not every kind has one
+    weights = None if anchor is None else anchor.weights_sha256
     return "anchor.weights_sha256", weights, facts.order.get("anchor_weights_sha256")
 
 

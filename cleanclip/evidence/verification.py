@@ -229,7 +229,7 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
         yield from scans.check_null(report, check.read(NULL_NAME, scans.parse_null, MAX_NULL_BYTES))
     elif isinstance(report, VetReport):
         yield from _vetted(check, report)
-    else:
+    elif isinstance(report, Report):
         yield from _beside(check, report, document)
         yield from _scanned(check, report, stated)
     if stated is not None:

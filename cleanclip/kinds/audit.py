@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cleanclip.kinds.facts import Data, Facts
-from cleanclip.kinds.kind import MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, Kind, labelled
+from cleanclip.kinds.kind import MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, VERDICT_FOLLOWS, Kind, labelled
 from cleanclip.vocabulary.errors import OptionsRejected, SanitizerError
 from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.jobspec import REPORT_NAME, AuditSpec
@@ -36,6 +36,9 @@ AUDIT = Kind(
     computes=("baseline_audit",),
     inputs=(SUSPECT, LABELLED, RETRIEVAL),
     options=AuditOptions,
+    shows=VERDICT_FOLLOWS,
+    judges=True,
+    engine="sanitizer.work.auditing",
     spec=AuditSpec,
     check=check,
     leaves={REPORT_NAME: MAX_REPORT_BYTES},

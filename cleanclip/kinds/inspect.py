@@ -11,6 +11,7 @@ INSPECT = Kind(
     computes=("inspect",),
     is_public=False,
     inputs=(SUSPECT,),
+    engine="sanitizer.work.inspecting",
     spec=InspectSpec,
     leaves={
         WEIGHTS_NAME: None,

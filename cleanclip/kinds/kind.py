@@ -10,8 +10,13 @@ from cleanclip.kinds.facts import Facts
 from cleanclip.vocabulary import anchors
 from cleanclip.vocabulary.errors import DatasetRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import ANCHOR_PATH, CHECKPOINT_PATH
+from cleanclip.vocabulary.report_kinds import PlainReport
 
 STAGE, PUBLISH = "stage", "publish"
+VERDICT_FOLLOWS = (
+    "The report's rates follow from their counts, its counts are consistent, and its verdict follows "
+    "from them."
+)
 ANCHOR = "anchor_checkpoint_id"
 MAX_REPORT_BYTES = 8 * 2**20
 MAX_JSON_BYTES = 2 * 2**20
@@ -34,6 +39,8 @@ class Input:
     """The field of the child's spec that says whether it is there; None: it is always there."""
     trains: bool = False
     """Whether the model is trained on it, and its kind therefore the recipe's to say."""
+    about: str | None = None
+    """For people, where its name does not say it."""
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -48,8 +55,10 @@ class Kind:
     name: str
     title: str
     """As people read it: "Cleaning"."""
-    page: str = "jobs"
-    """Part of the address of the form that orders it."""
+    about: str | None = None
+    """What it does, in a sentence, where the API has no words of its own for its order."""
+    page: str | None = "jobs"
+    """Part of the address of the form that orders it. None: it is ordered by the API and the command."""
     then_clean: tuple[str, str] | None = None
     """Where a cleaning can go by what it found: how the form's address names the job, and the button."""
     computes: tuple[str, ...]
@@ -67,6 +76,16 @@ class Kind:
     """Of its own part of an order."""
     part: str | None = None
     """The name of that part, where it has not the kind's own."""
+    shows: str = "The report's figures follow from its counts."
+    """What files that were verified show, beside their digests."""
+    does_not_show: str | None = None
+    """What its figures are easily taken for, of a kind that ends with no verdict on the model."""
+    judges: bool = False
+    """Whether it ends with a verdict on the model."""
+    report: type[PlainReport] | None = None
+    """What report.json holds, of a kind that has no checks, pages and views of its own."""
+    engine: str
+    """The module whose `do` does it in the child: spec, folder, progress, stop."""
     spec: type[Any]
     """What the child is told. A field has the value of that name in the order, or one that staging knows."""
     check: Callable[[Facts], Iterator[SanitizerError]] = lambda _: iter(())
@@ -82,6 +101,11 @@ class Kind:
     """Whether it leaves a line for each sample of its inputs."""
     max_state_bytes: int | None = None
     """Of one saved state; None: as a training's, which follows from the weights."""
+
+    @property
+    def option_part(self) -> str:
+        """Of an order, of its row and of the spec."""
+        return self.part or self.name
 
     @property
     def spec_fields(self) -> frozenset[str]:
@@ -133,7 +157,11 @@ SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPO
 def anchor(part: str) -> Input:
     """Another model, which is trusted, named in that part of the order."""
     return Input(
-        column=ANCHOR, pointer=f"/{part}/anchor_checkpoint_id", folder=ANCHOR_PATH, fact="has_anchor"
+        column=ANCHOR,
+        pointer=f"/{part}/anchor_checkpoint_id",
+        folder=ANCHOR_PATH,
+        fact="has_anchor",
+        about="Another model, which you trust, from another source.",
     )
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cleanclip.kinds.facts import Facts
-from cleanclip.kinds.kind import MAX_CONFIG_BYTES, MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, Input, Kind, labelled
+from cleanclip.kinds.kind import (
+    MAX_CONFIG_BYTES,
+    MAX_REPORT_BYTES,
+    RETRIEVAL,
+    SUSPECT,
+    VERDICT_FOLLOWS,
+    Input,
+    Kind,
+    labelled,
+)
 from cleanclip.vocabulary.cautions import check_loss, has_sigmoid_loss
 from cleanclip.vocabulary.errors import SanitizerError
 from cleanclip.vocabulary.jobspec import CONFIG_NAME, CURVE_NAME, REPORT_NAME, WEIGHTS_NAME, SanitizeSpec
@@ -38,6 +47,9 @@ SANITIZE = Kind(
         RETRIEVAL,
     ),
     part="recipe",
+    shows=VERDICT_FOLLOWS,
+    judges=True,
+    engine="sanitizer.work.cleaning",
     spec=SanitizeSpec,
     check=check,
     leaves={

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cleanclip.kinds.facts import Facts
-from cleanclip.kinds.kind import ANCHOR, MAX_REPORT_BYTES, SUSPECT, Kind, anchor, check_anchor, labelled
+from cleanclip.kinds.kind import (
+    ANCHOR,
+    MAX_REPORT_BYTES,
+    SUSPECT,
+    VERDICT_FOLLOWS,
+    Kind,
+    anchor,
+    check_anchor,
+    labelled,
+)
 from cleanclip.vocabulary.anchors import of_options
 from cleanclip.vocabulary.clip_text import num_different
 from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, SanitizerError
@@ -79,6 +88,9 @@ SCAN = Kind(
     is_resumable=True,
     inputs=(SUSPECT, LABELLED, anchor("scan")),
     options=ScanOptions,
+    shows=VERDICT_FOLLOWS,
+    judges=True,
+    engine="sanitizer.work.scanning",
     spec=ScanSpec,
     check=check,
     leaves={REPORT_NAME: MAX_REPORT_BYTES},

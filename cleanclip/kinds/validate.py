@@ -14,6 +14,7 @@ VALIDATE = Kind(
     inputs=(
         Input(column="dataset_id", pointer="/dataset_id", roles={"pairs": "pairs", "labelled": "labelled"}),
     ),
+    engine="sanitizer.work.validating",
     spec=ValidateSpec,
     leaves={DATASET_NAME: MAX_JSON_BYTES, DRAWN_NAME: MAX_JSON_BYTES},
 )

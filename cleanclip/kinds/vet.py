@@ -13,13 +13,17 @@ from cleanclip.vocabulary.vet_plan import fewest_samples, fewest_trusted, plan
 from cleanclip.vocabulary.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 
 VETTED = Input(
-    column="dataset_id", pointer="/vet/dataset_id", roles={"pairs": "pairs", "labelled": "labelled"}
+    column="dataset_id",
+    pointer="/vet/dataset_id",
+    roles={"pairs": "pairs", "labelled": "labelled"},
+    about="The dataset that is vetted: pairs or labelled images.",
 )
 TRUSTED = Input(
     column="trusted_dataset_id",
     pointer="/vet/trusted_dataset_id",
     roles={"pairs": "trusted", "labelled": "trusted"},
     fact="has_trusted",
+    about="Samples of the same kind that you trust.",
 )
 
 
@@ -77,12 +81,22 @@ def overlap(what: str, where: str = "trusted_dataset_id") -> DatasetRejected:
 VET = Kind(
     name="vet",
     title="Vetting",
+    about="Find the samples of a dataset that look poisoned, with the model that it trained or is to clean.",
     page="vettings",
     then_clean=("exclude", "Clean without these"),
     measures_model=False,
     computes=("vet",),
     inputs=(SUSPECT, VETTED, TRUSTED, anchor("vet")),
     options=VetOptions,
+    shows=(
+        "The samples that are set aside are the worst by their scores, and the list to leave out names "
+        "exactly these."
+    ),
+    does_not_show=(
+        "That the samples which are set aside are poisoned, or that the others are not: a score says how "
+        "unusual a sample is."
+    ),
+    engine="sanitizer.work.vetting",
     spec=VetSpec,
     check=check,
     leaves={

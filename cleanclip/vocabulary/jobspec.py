@@ -306,19 +306,18 @@ class RecheckSpec(StrictOptions):
     """Of the search for patterns on cleaned weights, on the withheld images where there are any."""
 
 
-JobSpec = Annotated[
+JobSpec = (
     InspectSpec
     | ValidateSpec
     | SanitizeSpec
     | AuditSpec
-    | ScanSpec
-    | VetSpec
+    | SearchSpec
     | PagesSpec
     | GiveBackSpec
     | WithholdSpec
-    | RecheckSpec,
-    Field(discriminator="kind"),
-]
+    | RecheckSpec
+)
+"""Any of them; `cleanclip.kinds.specs` reads and writes them."""
 
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -346,7 +345,6 @@ class ChildOutcome:
     failure: Failure | None = None
 
 
-SPEC_ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
 
 

@@ -53,7 +53,8 @@ STUDYING = Phrase("measuring what was found: {family:part}")
 Doing = Annotated[str, AfterValidator(one_of(EMBEDDED, FITTED, INVERTING, STUDYING, *PARTS_OF_A_SCAN))]
 """What a phase is at."""
 
-Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit", "rebound", "scan", "vet"]
+Phase = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
+"""One of those that its kind of job has (`cleanclip.kinds`); a supervisor passes over others."""
 
 
 @dataclass(frozen=True, kw_only=True)

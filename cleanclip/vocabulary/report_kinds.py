@@ -2,8 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from annotated_types import MaxLen
+from pydantic import TypeAdapter
+
+from cleanclip.vocabulary import report_inputs
+from cleanclip.vocabulary.measures import AS_WRITTEN, derived
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.strict_json import load_written
 from cleanclip.vocabulary.vet_report import VetReport
 
-AnyReport = Report | ScanReport | VetReport
+Sentence = Annotated[str, MaxLen(2000)]
+
+
+@AS_WRITTEN
+@dataclass(frozen=True, kw_only=True)
+class PlainReport:
+    """report.json of a kind of job that has no pages of its own. A subclass gives `kind` and `options` their
+    types, and has the counts from which headline, rows and warnings follow."""
+
+    kind: str
+    schema_version: Literal[1] = 1
+    created_at: datetime
+    seed: int
+    origin: report_inputs.Origin | None = None
+    checkpoint: report_inputs.CheckpointInput
+    data: Annotated[tuple[report_inputs.DataInput, ...], MaxLen(4)]
+    """In the order of the kind's inputs."""
+    options: Any
+    environment: report_inputs.Environment
+
+    @derived
+    def headline(self) -> Sentence:
+        """What it comes to, in a sentence without a full stop."""
+        raise NotImplementedError
+
+    @derived
+    def rows(self) -> Annotated[tuple[tuple[Sentence, Sentence], ...], MaxLen(100)]:
+        """What was found: a label and its figure, with sample count and interval where it is a share."""
+        raise NotImplementedError
+
+    @derived
+    def warnings(self) -> report_inputs.Sentences:
+        """What a reader must know of how it was made."""
+        return tuple(one for data in self.data for one in data.skipped_words)
+
+    @derived
+    def vouched_for(self) -> str:
+        """What proves the origin of the file."""
+        return report_inputs.WHO_VOUCHES
+
+
+AnyReport = Report | ScanReport | VetReport | PlainReport
+
+
+def dump_plain(report: PlainReport) -> bytes:
+    """UTF-8 JSON, indented; floats in full precision."""
+    return TypeAdapter(type(report)).dump_json(report, indent=2)
+
+
+def load_plain(kind: type[PlainReport], data: bytes | str) -> PlainReport:
+    """Raises pydantic.ValidationError, also where what follows from the counts is written otherwise."""
+    return load_written(TypeAdapter(kind), data)
+
+
+def digests(report: PlainReport) -> Sequence[tuple[str, str]]:
+    """The digests of what was read, for people."""
+    data = [(f"Data, {one.kind}", one.sha256) for one in report.data]
+    return [*data, ("Weights", report.checkpoint.weights_sha256)]

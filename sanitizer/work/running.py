@@ -22,6 +22,8 @@ from typing import IO, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary import jobspec
 from cleanclip.vocabulary.errors import (
     CheckpointRejected,
@@ -45,13 +47,7 @@ from cleanclip.vocabulary.progress import (
 UNUSED_BY_CHILDREN = ("transformers", "timm")
 """Packages that others load where they find them, at a cost, and that no job needs but one on a model with
 parts of timm's: `checkpoints.timm_model` makes timm importable again."""
-WORK = {
-    "inspect": "sanitizer.work.inspecting",
-    "validate": "sanitizer.work.validating",
-    "audit": "sanitizer.work.auditing",
-    "scan": "sanitizer.work.scanning",
-    "vet": "sanitizer.work.vetting",
-    "sanitize": "sanitizer.work.cleaning",
+WORK = {name: kind.engine for name, kind in KINDS.items()} | {
     "pages": "sanitizer.work.drawing_pages",
     "give_back": "sanitizer.work.giving_back",
     "withhold": "sanitizer.work.withholding",
@@ -174,7 +170,7 @@ def _do(spec: JobSpec, folder: Path, progress: Progress, stop: Stop) -> tuple[st
 
 def _read_spec(path: Path) -> JobSpec:
     try:
-        return jobspec.SPEC_ADAPTER.validate_json(path.read_bytes())
+        return SPEC_ADAPTER.validate_json(path.read_bytes())
     except OSError as error:
         raise OptionsRejected(
             "no_spec", f"{path.name} cannot be read.", "Name a job folder that holds one."

@@ -20,15 +20,14 @@ from typing import Protocol
 
 from app.domain.states import JobKind
 from app.logs import get_logger
+from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.jobspec import (
-    SPEC_ADAPTER,
     SPEC_NAME,
     GiveBackSpec,
     InspectSpec,
     PagesSpec,
     RecheckSpec,
-    ScanSpec,
-    VetSpec,
+    SearchSpec,
     WithholdSpec,
 )
 from cleanclip.vocabulary.progress import Noted, ProgressEvent, ignore
@@ -46,7 +45,7 @@ from worker.supervision import Watch
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.05
 _MAX_NOTES = 20
-FreshSpec = PagesSpec | GiveBackSpec | WithholdSpec | RecheckSpec | InspectSpec | ScanSpec | VetSpec
+FreshSpec = PagesSpec | GiveBackSpec | WithholdSpec | RecheckSpec | InspectSpec | SearchSpec
 _LIGHT = frozenset({"pages", "inspect"})
 """Kinds that run within the limits of a file's inspection."""
 

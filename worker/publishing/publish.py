@@ -21,7 +21,7 @@ from worker.publishing.accepting import end_inspection, end_validation
 from worker.publishing.completing import end_judged
 from worker.publishing.ending import Ending, Publication
 from worker.publishing.packing import Package, Signer
-from worker.publishing.searching import SEARCHES, end_search
+from worker.publishing.searching import end_search
 from worker.staging.transfer import retry_while_unavailable, upload
 
 ENDINGS: Mapping[str, Callable[[Publication], Ending]] = {
@@ -29,9 +29,9 @@ ENDINGS: Mapping[str, Callable[[Publication], Ending]] = {
     "validate": end_validation,
     "audit": end_judged,
     "sanitize": end_judged,
-    **dict.fromkeys(SEARCHES, end_search),
 }
-"""By the kind of the job: what its child left is checked, completed and summed up by one of these."""
+"""By the kind of the job: what its child left is checked, completed and summed up by one of these; that of
+any other kind by `end_search`."""
 _MEDIA_TYPES = {
     ".json": "application/json",
     ".html": "text/html; charset=utf-8",
@@ -55,7 +55,7 @@ def publish(
     Raises AttemptFailed, StorageError, SigningFailed, OSError, Stopped.
     """
     packing = work.packing
-    ending = ENDINGS[work.staged.spec.kind](work)
+    ending = ENDINGS.get(work.staged.spec.kind, end_search)(work)
     result = ending.result
     if (stated := ending.stated) is None:
         package = packing.finish()

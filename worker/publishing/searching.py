@@ -1,7 +1,7 @@
 """Kinds of jobs that look at a model or at data and change neither: one table of how each ends.
 
-A kind that is added has an entry here, a spec, a report with a check of its own (`cleanclip.evidence.kinds`)
-and pages (`sanitizer.rendering.documents`).
+A kind with a report of its own has an entry here, a check (`cleanclip.evidence.kinds`) and pages
+(`sanitizer.rendering.documents`); one whose value names a `PlainReport` needs none of them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.states import JobKind
-from cleanclip.vocabulary.jobspec import REPORT_NAME, ScanSpec, SearchSpec, VetSpec
-from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.jobspec import REPORT_NAME, SearchSpec
+from cleanclip.vocabulary.report_kinds import AnyReport, dump_plain
 from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
 from cleanclip.vocabulary.vet_report import dump_vet_report
 from worker.confinement.outcome import wanted_outputs
 from worker.failures import not_confirmed
-from worker.publishing import scanning, vetting
+from worker.publishing import plain, scanning, vetting
 from worker.publishing.checking import our_environment
 from worker.publishing.completing import draw_pages
 from worker.publishing.ending import Ending, Publication, Stated, row_of
@@ -57,6 +57,8 @@ SEARCHES: Mapping[str, Search] = {
     "vet": Search(check=vetting.check_vet, dump=dump_vet_report, shown=vetting.shown_vet, always_again=True),
 }
 """By the spec's kind."""
+PLAIN = Search(check=plain.check_plain, dump=dump_plain, shown=plain.shown_plain)
+"""Of any other."""
 
 
 def end_search(work: Publication) -> Ending:
@@ -67,8 +69,8 @@ def end_search(work: Publication) -> Ending:
     that was resumed, perhaps on another machine. Raises AttemptFailed, Stopped, OSError.
     """
     packing, fresh, spec = work.packing, work.fresh, work.staged.spec
-    assert isinstance(spec, SearchSpec), "it is in the table"
-    search = SEARCHES[spec.kind]
+    assert isinstance(spec, SearchSpec), "no other kind ends like this"
+    search = SEARCHES.get(spec.kind, PLAIN)
     report = _checked(work, spec)
     recheck = Recheck(done=False, why="not_signed")
     if work.signs or search.always_again:
@@ -95,14 +97,14 @@ def _without_time(report: AnyReport) -> AnyReport:
     return report
 
 
-def _checked(work: Publication, spec: ScanSpec | VetSpec) -> AnyReport:
+def _checked(work: Publication, spec: SearchSpec) -> AnyReport:
     raw = work.packing.path(REPORT_NAME).read_bytes()
-    report = SEARCHES[spec.kind].check(raw, spec, work.known, work.at)
+    report = SEARCHES.get(spec.kind, PLAIN).check(raw, spec, work.known, work.at)
     environment = our_environment(report.environment, uses_cuda=work.fresh.uses_cuda)
     return replace(report, environment=environment)
 
 
 def result_of(report: AnyReport) -> dict[str, Any]:
     """What the job's row carries of it. Raises AttemptFailed."""
-    shown = SEARCHES[report.kind].shown(report)
+    shown = SEARCHES.get(report.kind, PLAIN).shown(report)
     return row_of({report.kind: shown, "warnings": shown_warnings(report.warnings)})

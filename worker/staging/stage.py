@@ -21,6 +21,7 @@ from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.kind import MAX_CONFIG_BYTES
+from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.exclusions import ExcludedSamples
 from cleanclip.vocabulary.jobspec import (
@@ -29,7 +30,6 @@ from cleanclip.vocabulary.jobspec import (
     CONFIG_NAME,
     NULL_PATH,
     PATH_OF_ROLE,
-    SPEC_ADAPTER,
     SPEC_NAME,
     UPLOAD_PATH,
     WEIGHTS_NAME,

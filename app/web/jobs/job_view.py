@@ -33,6 +33,7 @@ from app.web.jobs.job_result import (
     result_of,
 )
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
+from app.web.jobs.plain_result import PlainResult, read_plain
 from app.web.jobs.scan_result import ScanResult, read_scan
 from app.web.jobs.vet_result import VetResult, read_vet
 from app.web.kit.command_line import command_line, curl_line, has_images
@@ -45,7 +46,7 @@ from cleanclip.vocabulary.jobspec import SCAN_NAMES
 
 NUM_LINES = 40
 """Of what happened; the API's list has all of it."""
-Found = ScanResult | VetResult
+Found = ScanResult | VetResult | PlainResult
 _READS: Mapping[JobKind, Callable[[ObjectStore, str], Found]] = {
     JobKind.SCAN: read_scan,
     JobKind.VET: read_vet,
@@ -57,7 +58,7 @@ _READS: Mapping[JobKind, Callable[[ObjectStore, str], Found]] = {
 class NewJob:
     """Addresses of forms that an order can be made from this job with."""
 
-    again: str
+    again: str | None
     clean: str | None
     clean_label: str | None
 
@@ -66,7 +67,7 @@ class NewJob:
         kind = KINDS[job.kind]
         name, label = kind.then_clean or (None, None)
         return cls(
-            again=f"/ui/{kind.page}/new?again={job.id}",
+            again=f"/ui/{kind.page}/new?again={job.id}" if kind.page else None,
             clean=f"/ui/jobs/new?{name}={job.id}" if name else None,
             clean_label=label,
         )
@@ -90,7 +91,7 @@ class Shown:
     signature: SignatureOut
     result: Result | None
     found: Found | None
-    """Of a scan or a vetting, in the place of `result`."""
+    """Of a kind that judges no audit, in the place of `result`."""
     first_scan: ScanResult | None
     """Of a cleaning that began with a scan whose report can be read."""
     null_name: str | None
@@ -235,6 +236,8 @@ def _result(
     try:
         if (read := _READS.get(job.kind)) is not None:
             return read(ports.store, row.object_key), None
+        if (plain := KINDS[job.kind].report) is not None:
+            return read_plain(ports.store, row.object_key, plain), None
         return result_of(read_report(ports.store, row.object_key)), None
     except ReportUnreadable as error:
         return None, str(error)
@@ -253,7 +256,7 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
     """What the visitor may do to the job as it stands; the use cases check it again."""
     if not visitor.may("run"):
         return frozenset()
-    actions = {"again", "rename"}
+    actions = {"rename", "again"} if KINDS[job.kind].page else {"rename"}
     if job.state in TERMINAL:
         actions.add("delete")
     if job.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED}:

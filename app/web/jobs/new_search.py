@@ -16,7 +16,7 @@ from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import DatasetKind, JobKind
 from app.live.ports import Ports, PortsDep
-from app.schemas.orders import ScanJobIn, VetJobIn
+from app.schemas.orders import OWN_BODIES, ScanJobIn
 from app.services import jobs
 from app.services.nulls import AUTO, NONE
 from app.web.jobs import order_page
@@ -30,7 +30,7 @@ from cleanclip.vocabulary.scan_options import MIN_IMAGES, ScanOptions
 Fields = Sequence[tuple[str, str]]
 Kind = Literal["scan", "vet"]
 _SCAN: TypeAdapter[ScanJobIn] = TypeAdapter(ScanJobIn)
-_VET: TypeAdapter[VetJobIn] = TypeAdapter(VetJobIn)
+_VET: TypeAdapter[Any] = TypeAdapter(OWN_BODIES["vet"])
 _FURTHER = "scan/further_classes"
 
 router = APIRouter()

@@ -17,9 +17,8 @@ from app.domain.states import JobKind
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.attack_options import USUAL, AttackOptions
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
+from cleanclip.vocabulary.jobspec import SearchSpec
 from cleanclip.vocabulary.recipe import SUITES, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
-from cleanclip.vocabulary.scan_options import ScanOptions
-from cleanclip.vocabulary.vet_options import VetOptions
 
 _NAMED = {
     "epochs": "--epochs",
@@ -89,7 +88,7 @@ def ordered_audit(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _body(job: Job) -> dict[str, Any]:
     spec = job.spec
     if job.kind in _SEARCHES:
-        part = job.kind.value
+        part = KINDS[job.kind].option_part
         return _with_ids(job, {part: _search_options(job, job.kind) | _null(job)}) | _about(job)
     body = _with_ids(job, {"audit": ordered_audit(spec)})
     if spec.get("recipe"):
@@ -131,8 +130,8 @@ def _first_scan(job: Job, files: dict[str, Any]) -> list[str]:
     return ["--scan-options", "scan.json"]
 
 
-_SEARCHES: Mapping[str, Any] = {"scan": ScanOptions(), "vet": VetOptions()}
-"""Kinds whose order is options of their own, with what is left out."""
+_SEARCHES = {name: kind for name, kind in KINDS.items() if issubclass(kind.spec, SearchSpec)}
+"""Kinds whose order is options of their own."""
 
 
 def _null(job: Job) -> dict[str, str]:
@@ -140,8 +139,8 @@ def _null(job: Job) -> dict[str, str]:
 
 
 def _search_line(job: Job, files: dict[str, Any]) -> str:
-    part = job.kind.value
-    words = ["cleanclip", part, *_pair("--checkpoint", job.checkpoint_id)]
+    part = KINDS[job.kind].option_part
+    words = ["cleanclip", job.kind.value, *_pair("--checkpoint", job.checkpoint_id)]
     words += _pair("--labelled", job.labelled_dataset_id)
     words += _pair(f"--{job.spec.get('data_kind')}", job.dataset_id)
     words += _pair("--trusted", job.trusted_dataset_id)
@@ -157,10 +156,12 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
 
 def _search_options(job: Job, kind: JobKind) -> dict[str, Any]:
     """Those that are not the defaults. An anchor changes the detectors that the command has by default."""
-    defaults = to_json(_SEARCHES[kind])
+    options_of = KINDS[kind].options
+    assert options_of is not None, "a kind that is ordered has some"
+    defaults = to_json(options_of())
     if kind is JobKind.SCAN and job.anchor_checkpoint_id:
         del defaults["detectors"]
-    options = job.spec[kind.value].items()
+    options = job.spec[KINDS[kind].option_part].items()
     return {name: value for name, value in options if name not in defaults or value != defaults[name]}
 
 

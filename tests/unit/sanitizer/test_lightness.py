@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
     PATH_OF_ROLE,
-    SPEC_ADAPTER,
     TOKENIZERS_VARIABLE,
     AuditSpec,
     InspectSpec,

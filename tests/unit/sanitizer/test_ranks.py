@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, RankLost
-from cleanclip.vocabulary.jobspec import SPEC_ADAPTER, SanitizeSpec
+from cleanclip.vocabulary.jobspec import SanitizeSpec
 from cleanclip.vocabulary.progress import Noted, never_stop
 from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
 from sanitizer.checkpoints.model import load_canonical

@@ -21,12 +21,12 @@ import pytest
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
+from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.jobspec import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
     OUTCOME_ADAPTER,
-    SPEC_ADAPTER,
     AuditSpec,
     JobSpec,
     SanitizeSpec,

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from cleanclip.evidence import vetted_files
+from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.exclusions import load_exclusions
-from cleanclip.vocabulary.jobspec import SPEC_ADAPTER, VetSpec
+from cleanclip.vocabulary.jobspec import VetSpec
 from cleanclip.vocabulary.vet_options import VetOptions
 from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
 from tests.integration.worker.stand_in_child import CLASSES, VET_LIES, canonical_files, vet_files

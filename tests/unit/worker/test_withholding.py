@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cleanclip.evidence.statement import dataset_sha256
+from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.jobspec import (
     GIVEN_NAME,
-    SPEC_ADAPTER,
     WITHHELD_NAME,
     AuditSpec,
     SanitizeSpec,
