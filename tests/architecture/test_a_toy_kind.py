@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / "tests/fixtures/toy_kind"
 COPIED = ("app", "worker", "sanitizer", "cleanclip", "migrations", "lab", "tests")
+JOURNEY = "tests/integration/worker/test_pixels.py"
 NEW = {"kind.py": "cleanclip/kinds/pixels.py", "engine.py": "sanitizer/work/pixels.py"}
 CHANGES: Mapping[str, Mapping[str, str]] = {
     "cleanclip/kinds/catalogue.py": {
@@ -48,17 +49,9 @@ def test_a_toy_kind_is_its_value_its_engine_and_three_changes(tmp_path: Path) ->
             assert text.count(old) == 1, (name, old)
             text = text.replace(old, new)
         (copy / name).write_text(text)
-    shutil.copy(TOY / "journey.py", copy / "tests/integration/worker/test_pixels.py")
+    shutil.copy(TOY / "journey.py", copy / JOURNEY)
     run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "tests/integration/worker/test_pixels.py",
-            "-p",
-            "no:cacheprovider",
-            "--show-capture=no",
-        ],
+        [sys.executable, "-m", "pytest", JOURNEY, "-p", "no:cacheprovider", "--show-capture=no"],
         cwd=copy,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
         capture_output=True,
