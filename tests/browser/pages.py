@@ -142,7 +142,7 @@ def _inputs(service: Service, text: Text) -> dict[str, str]:
     ]
     give_samples(service, pairs, *samples)
     service.execute(
-        "UPDATE datasets SET summary = jsonb_set(summary, '{skipped_examples}', cast(:told AS jsonb))"
+        "UPDATE datasets SET summary = jsonb_set(summary, '{skipped_examples}', cast(:reported AS jsonb))"
         " WHERE id = :id",
         reported=json.dumps([text("00000017") + ": image_damaged"]),
         id=pairs,

@@ -59,7 +59,7 @@ def test_what_a_worker_publishes_holds_and_says_whether_it_is_signed(
     original = tmp_path / "original.pt"
     original.write_bytes(b"CLIP weights")
     for job in jobs:
-        found = verify(downloaded(world, job.id, tmp_path / job.id), public_keys=trusted, input_file=original)
+        found = verify(downloaded(world, job.id, tmp_path / job.id), keys=trusted, input_file=original)
         assert [str(one) for one in found.findings] == []
         check_what_is_said(world, job.id, found, key_id if has_key else None)
     ready = next(json.loads(line) for line in log.splitlines() if '"worker_ready"' in line)

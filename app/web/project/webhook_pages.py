@@ -166,7 +166,7 @@ def _list(
         request,
         "webhooks.html",
         status,
-        webhook_management=rows,
+        webhooks=rows,
         older=link(HERE, {}, after=rows[-1].id) if has_more else None,
         newest=HERE if after else None,
         form=shown or Filled(chosen=frozenset(event.value for event in SUBSCRIBABLE)),

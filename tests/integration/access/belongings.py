@@ -71,7 +71,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     pairs = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
     retrieval = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
     service.execute(
-        "UPDATE datasets SET summary = summary || cast(:told AS jsonb) WHERE id = :id",
+        "UPDATE datasets SET summary = summary || cast(:reported AS jsonb) WHERE id = :id",
         reported=json.dumps({"sha256": "2" * 64}),
         id=retrieval,
     )

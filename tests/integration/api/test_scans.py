@@ -168,7 +168,7 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
     )
     of_one = scan_order(service)
     service.execute(
-        "UPDATE datasets SET summary = summary || cast(:told AS jsonb) WHERE id = :id",
+        "UPDATE datasets SET summary = summary || cast(:reported AS jsonb) WHERE id = :id",
         reported='{"images_per_class": [300, 0, 0]}',
         id=of_one["scan"]["dataset_id"],
     )
@@ -242,7 +242,7 @@ def test_an_anchor_that_cannot_be_used_is_refused(service: Service, api: httpx.C
     suspect = service.checkpoint()
     words = anchor(service, architecture={"model_cfg": tower | {"text_cfg": {"vocab_size": 32000}}})
     service.execute(
-        "UPDATE checkpoints SET inspection = inspection || cast(:told AS jsonb) WHERE id = :id",
+        "UPDATE checkpoints SET inspection = inspection || cast(:reported AS jsonb) WHERE id = :id",
         reported=json.dumps({"architecture": {"model_cfg": tower}}),
         id=suspect,
     )

@@ -32,7 +32,7 @@ FOUND = {
 def with_digest(service: Service, dataset_id: str, digest: str, num_samples: int = 100) -> str:
     """Another dataset than all that tests register."""
     service.execute(
-        "UPDATE datasets SET summary = summary || cast(:told AS jsonb) WHERE id = :id",
+        "UPDATE datasets SET summary = summary || cast(:reported AS jsonb) WHERE id = :id",
         reported=json.dumps({"sha256": digest * 64, "num_samples": num_samples}),
         id=dataset_id,
     )
@@ -46,7 +46,7 @@ def anchor(service: Service, weights: str = "5", **changes: Any) -> str:
     )
     if changes:
         service.execute(
-            "UPDATE checkpoints SET inspection = inspection || cast(:told AS jsonb) WHERE id = :id",
+            "UPDATE checkpoints SET inspection = inspection || cast(:reported AS jsonb) WHERE id = :id",
             reported=json.dumps(changes),
             id=found,
         )
@@ -120,7 +120,7 @@ def test_what_cannot_be_vetted_is_refused_before_anything_is_queued(
     model = {"embed_dim": 64, "text_cfg": {"vocab_size": 49408}}
     suspect = vet_order(service)
     service.execute(
-        "UPDATE checkpoints SET inspection = inspection || cast(:told AS jsonb) WHERE id = :id",
+        "UPDATE checkpoints SET inspection = inspection || cast(:reported AS jsonb) WHERE id = :id",
         reported=json.dumps({"architecture": {"model_cfg": model}}),
         id=suspect["checkpoint_id"],
     )

@@ -71,7 +71,7 @@ def test_a_signed_folder_holds_and_says_who_signed_what_was_made_from_what(
 ) -> None:
     original = tmp_path / "original.pt"
     original.write_bytes(UPLOAD)
-    found = verify(signed, public_keys=[public_key], input_file=original)
+    found = verify(signed, keys=[public_key], input_file=original)
     assert reported(found) == []
     assert (found.signature, found.key_sha256, found.input) == ("signed", public_key.sha256, True)
     assert found.statement is not None
@@ -115,7 +115,7 @@ def test_one_byte_flipped_in_a_file_is_noticed_wherever_it_is(
     size = (folder / name).stat().st_size
     for at in {0, 1, size // 3, size // 2, size - 2, size - 1}:
         flip(folder / name, at)
-        found = verify(folder, public_keys=[public_key] if is_signed else [])
+        found = verify(folder, keys=[public_key] if is_signed else [])
         assert not found.holds, at
         assert any(name in one for one in reported(found)), (at, reported(found))
         assert found.signature != "signed"
@@ -159,7 +159,7 @@ def test_another_spelling_of_the_same_signature_says_the_same(signed: Path, publ
     r, s = decode_dss_signature(base64.b64decode(made["sig"]))
     made["sig"] = base64.b64encode(encode_dss_signature(r, order - s)).decode()
     path.write_text(json.dumps(bundle, indent=2).replace('"mediaType"', '"\\u006dediaType"') + "\n")
-    found = verify(signed, public_keys=[public_key])
+    found = verify(signed, keys=[public_key])
     assert (reported(found), found.signature, found.key_sha256) == ([], "signed", public_key.sha256)
     model_signing.verifying.Config().use_elliptic_key_verifier(public_key=public_key.path).verify(
         signed, path
@@ -205,7 +205,7 @@ def test_no_bit_of_the_list_of_digests_can_be_flipped(unsigned: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_is_missing_is_named(signed: Path, public_key: PublicKey, name: str) -> None:
     (signed / name).unlink()
-    found = verify(signed, public_keys=[public_key])
+    found = verify(signed, keys=[public_key])
     assert any(one.file == name for one in found.findings), reported(found)
 
 
@@ -219,7 +219,7 @@ def test_a_signature_taken_away_is_missed_even_without_a_key(signed: Path) -> No
 @pytest.mark.parametrize("name", ["notes.txt", ".gitattributes", ".git"])
 def test_a_file_that_was_added_is_named(signed: Path, public_key: PublicKey, name: str) -> None:
     (signed / name).write_text("x")
-    found = verify(signed, public_keys=[public_key])
+    found = verify(signed, keys=[public_key])
     assert {one.file for one in found.findings} == {name}
 
 
@@ -228,13 +228,13 @@ def test_the_files_of_another_job_do_not_fit_even_if_every_digest_is_made_anew(
 ) -> None:
     other = packed(tmp_path / "other", signer=signer, filename="another.pt")
     shutil.copy(other / "statement.json", signed / "statement.json")
-    assert "is not the file that was signed" in "".join(reported(verify(signed, public_keys=[public_key])))
+    assert "is not the file that was signed" in "".join(reported(verify(signed, keys=[public_key])))
     sum_again(signed)
-    found = verify(signed, public_keys=[public_key])
+    found = verify(signed, keys=[public_key])
     assert {one.file for one in found.findings} == {"report.json", "statement.json", "SHA256SUMS"}
     assert found.signature == "invalid"
     shutil.copy(other / "model.sig", signed / "model.sig")
-    assert not verify(signed, public_keys=[public_key]).holds
+    assert not verify(signed, keys=[public_key]).holds
 
 
 def test_another_key_is_not_trusted_and_a_former_one_is_as_long_as_it_is_given(
@@ -242,7 +242,7 @@ def test_another_key_is_not_trusted_and_a_former_one_is_as_long_as_it_is_given(
 ) -> None:
     new_key(tmp_path / "new")
     current = public_keys.load(tmp_path / "new" / PUBLIC_NAME)
-    found = verify(signed, public_keys=[current])
+    found = verify(signed, keys=[current])
     assert reported(found) == ["model.sig: was made with a key that is not among those given"]
     assert found.signature == "invalid"
     trusted = tmp_path / "trusted"
@@ -251,7 +251,7 @@ def test_another_key_is_not_trusted_and_a_former_one_is_as_long_as_it_is_given(
     shutil.copy(current.path, trusted / "2026.pem")
     rotated = packed(tmp_path / "rotated", signer=ModelSigner(tmp_path / "new" / "signing-key.pem"))
     for folder, key in ((signed, public_key), (rotated, current)):
-        found = verify(folder, public_keys=public_keys.load_folder(trusted))
+        found = verify(folder, keys=public_keys.load_folder(trusted))
         assert (found.holds, found.signature, found.key_sha256) == (True, "signed", key.sha256)
 
 
@@ -267,14 +267,14 @@ def test_a_forger_who_signs_with_a_key_of_his_own_convinces_nobody(
     )
     sum_again(signed)
     forger.sign(signed, {path.name: sha256(path) for path in signed.iterdir()})
-    assert verify(signed, public_keys=[public_keys.load(tmp_path / "forger" / PUBLIC_NAME)]).holds
-    assert verify(signed, public_keys=[public_key]).signature == "invalid"
+    assert verify(signed, keys=[public_keys.load(tmp_path / "forger" / PUBLIC_NAME)]).holds
+    assert verify(signed, keys=[public_key]).signature == "invalid"
     # And with the trusted key's name on it: the arithmetic tells.
     edit = json.loads((signed / "model.sig").read_text())
     edit["verificationMaterial"]["publicKey"]["hint"] = public_key.hint
     (signed / "model.sig").write_text(json.dumps(edit))
     assert f"model.sig: does not fit the key {public_key.sha256} that it names" in reported(
-        verify(signed, public_keys=[public_key])
+        verify(signed, keys=[public_key])
     )
     with pytest.raises(InvalidSignature):
         read_independently(signed, public_key.path.read_bytes())
@@ -284,7 +284,7 @@ def test_a_forger_who_signs_with_a_key_of_his_own_convinces_nobody(
 def test_a_truncated_signature_is_no_signature(signed: Path, public_key: PublicKey, share: float) -> None:
     content = (signed / "model.sig").read_bytes()
     (signed / "model.sig").write_bytes(content[: int(share * len(content))])
-    found = verify(signed, public_keys=[public_key])
+    found = verify(signed, keys=[public_key])
     assert found.signature == "invalid"
     assert [one.file for one in found.findings] == ["model.sig"]
 
@@ -321,7 +321,7 @@ def test_what_the_format_allows_beyond_whole_folders_is_refused_even_if_signed(
     bundle["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(made).decode()
     (signed / "model.sig").write_text(json.dumps(bundle, separators=(",", ":")))
     read_independently(signed, public_key.path.read_bytes())
-    found = verify(signed, public_keys=[public_key])
+    found = verify(signed, keys=[public_key])
     assert found.signature == "invalid"
 
 
