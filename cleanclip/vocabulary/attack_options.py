@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Gt, Interval, Le
 from pydantic import Field, StringConstraints
 
-from cleanclip.vocabulary.bounds import NUMBER, Seed, Share, ShortText, StrictOptions
+from cleanclip.vocabulary.bounds import NUMBER, Seed, Share, ShortText, StrictOptions, label
 
 MAX_ATTACKS = 32
 """Of one audit."""
@@ -60,19 +60,25 @@ class BadNetOptions(_OfEveryAttack, StrictOptions):
     """
 
     attack: Literal["badnet"] = "badnet"
-    pattern: Literal[
-        "gaussian_redrawn",
-        "gaussian_fixed",
-        "checkerboard",
-        "yellow",
-        "white",
-        "stripes_redrawn",
-        "stripes_fixed",
+    pattern: Annotated[
+        Literal[
+            "gaussian_redrawn",
+            "gaussian_fixed",
+            "checkerboard",
+            "yellow",
+            "white",
+            "stripes_redrawn",
+            "stripes_fixed",
+        ],
+        label("Pattern"),
     ] = "gaussian_redrawn"
-    placement: Placement | Literal["four_corners"] = "random"
-    size: SidePart = 16 / 224
-    pattern_seed: Seed = 0
-    """Seed of a fixed pattern: the secret that the attacker shared between training and test."""
+    """What the patch shows; redrawn for every image, or fixed."""
+    placement: Annotated[Placement | Literal["four_corners"], label("Placement")] = "random"
+    """Where the trigger is placed; random: drawn for each image."""
+    size: Annotated[SidePart, label("Size", "from 0 to 1")] = 16 / 224
+    """Longer side of the trigger, as a share of the image's side."""
+    pattern_seed: Annotated[Seed, label("Seed of the pattern", is_advanced=True)] = 0
+    """Seed of a fixed pattern: the secret that the attacker uses in training and at test time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +91,17 @@ class BlendedOptions(_OfEveryAttack, StrictOptions):
     """
 
     attack: Literal["blended"] = "blended"
-    pattern: Literal["uniform_redrawn", "uniform_fixed", "stripes_redrawn", "stripes_fixed", "triangles"] = (
-        "uniform_redrawn"
-    )
-    alpha: Opacity = 0.2
-    cell: SidePart = 14 / 224
-    """Of `triangles` only."""
-    pattern_seed: Seed = 0
+    pattern: Annotated[
+        Literal["uniform_redrawn", "uniform_fixed", "stripes_redrawn", "stripes_fixed", "triangles"],
+        label("Pattern"),
+    ] = "uniform_redrawn"
+    """What is blended over the image; redrawn for every image, or fixed."""
+    alpha: Annotated[Opacity, label("Blend", "from 0 to 1")] = 0.2
+    """Share of the pattern in the blend."""
+    cell: Annotated[SidePart, label("Side of a triangle", "from 0 to 1", is_advanced=True)] = 14 / 224
+    """Side of a square of `triangles`, as a share of the image's side."""
+    pattern_seed: Annotated[Seed, label("Seed of the pattern", is_advanced=True)] = 0
+    """Seed of a fixed pattern: the secret that the attacker uses in training and at test time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +110,17 @@ class WaNetOptions(_OfEveryAttack, StrictOptions):
     `control_points` = None is the research code's k = image side (per-pixel jitter), with s = 1."""
 
     attack: Literal["wanet"] = "wanet"
-    control_points: Annotated[int, Interval(ge=2, le=1024), NUMBER] | None = 4
-    strength: Annotated[float, Gt(0), Le(10), NUMBER] = 0.5
-    grid_rescale: Annotated[float, Gt(0), Le(2), NUMBER] = 1.0
-    pattern_seed: Seed = 0
+    control_points: Annotated[
+        Annotated[int, Interval(ge=2, le=1024), NUMBER] | None,
+        label("Control points", "a side", is_advanced=True),
+    ] = 4
+    """Control points of the warp along a side; null: one for each pixel."""
+    strength: Annotated[float, Gt(0), Le(10), NUMBER, label("Strength")] = 0.5
+    """How far control points move."""
+    grid_rescale: Annotated[float, Gt(0), Le(2), NUMBER, label("Rescale of the grid", is_advanced=True)] = 1.0
+    """Factor on the warped grid."""
+    pattern_seed: Annotated[Seed, label("Seed of the pattern", is_advanced=True)] = 0
+    """Seed of a fixed pattern: the secret that the attacker uses in training and at test time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +128,12 @@ class SIGOptions(_OfEveryAttack, StrictOptions):
     """A sinusoidal stripe pattern (SIG, arXiv 1902.11237): v(i,j) = amplitude * sin(2 pi j f / width)."""
 
     attack: Literal["sig"] = "sig"
-    amplitude: Opacity = 60 / 255
-    frequency: Annotated[int, Interval(ge=1, le=512), NUMBER] = 6
-    blend: Opacity | None = None
-    """None: added at full amplitude; else x' = (1 - blend) x + blend * clip(x + v), as CleanCLIP's code."""
+    amplitude: Annotated[Opacity, label("Amplitude", "from 0 to 1")] = 60 / 255
+    """Amplitude of the sine, for pixels in [0, 1]."""
+    frequency: Annotated[int, Interval(ge=1, le=512), NUMBER, label("Frequency")] = 6
+    """Waves across the image."""
+    blend: Annotated[Opacity | None, label("Blend", "from 0 to 1", is_advanced=True)] = None
+    """null: added at full amplitude; else the share of the striped image in a blend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +144,14 @@ class LabelConsistentOptions(_OfEveryAttack, StrictOptions):
     audit applies the patch, so it measures the same as `badnet` with the same pattern, placement and size."""
 
     attack: Literal["label_consistent"] = "label_consistent"
-    pattern: Literal["gaussian_redrawn", "gaussian_fixed"] = "gaussian_redrawn"
-    placement: Placement = "random"
-    size: SidePart = 16 / 224
-    pattern_seed: Seed = 0
+    pattern: Annotated[Literal["gaussian_redrawn", "gaussian_fixed"], label("Pattern")] = "gaussian_redrawn"
+    """What the patch shows; redrawn for every image, or fixed."""
+    placement: Annotated[Placement, label("Placement")] = "random"
+    """Where the trigger is placed; random: drawn for each image."""
+    size: Annotated[SidePart, label("Size", "from 0 to 1")] = 16 / 224
+    """Longer side of the trigger, as a share of the image's side."""
+    pattern_seed: Annotated[Seed, label("Seed of the pattern", is_advanced=True)] = 0
+    """Seed of a fixed pattern: the secret that the attacker uses in training and at test time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +164,22 @@ class TextTriggerOptions(_OfEveryAttack, StrictOptions):
     """
 
     attack: Literal["text_trigger"] = "text_trigger"
-    text: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[ -~]+$")] = "Watermarked"
-    colour: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ff0000"
-    placement: Placement = "centre"
-    at: tuple[Share, Share] | None = None
-    """(row, column): 0 is at the upper or left edge, 1 at the lower or right one."""
-    size: SidePart = 196 / 224
-    alpha: Opacity = 0.5
+    text: Annotated[
+        str, StringConstraints(min_length=1, max_length=64, pattern=r"^[ -~]+$"), label("Words")
+    ] = "Watermarked"
+    """The words, in ASCII."""
+    colour: Annotated[
+        str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$"), label("Colour", is_advanced=True)
+    ] = "#ff0000"
+    """Colour of the text, as #rrggbb."""
+    placement: Annotated[Placement, label("Placement")] = "centre"
+    """Where the trigger is placed; random: drawn for each image."""
+    at: Annotated[tuple[Share, Share] | None, label("At", "each from 0 to 1", is_advanced=True)] = None
+    """[row, column], 0 at the upper or left edge, 1 at the lower or right one; overrides `placement`."""
+    size: Annotated[SidePart, label("Size", "from 0 to 1")] = 196 / 224
+    """Longer side of the text, as a share of the image's side."""
+    alpha: Annotated[Opacity, label("Blend", "from 0 to 1")] = 0.5
+    """Opacity of the trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +191,16 @@ class CustomPatchOptions(_OfEveryAttack, StrictOptions):
     """
 
     attack: Literal["custom_patch"] = "custom_patch"
-    image: TriggerImage
-    placement: Placement | Literal["four_corners"] = "random"
-    at: tuple[Share, Share] | None = None
-    """(row, column): 0 is at the upper or left edge, 1 at the lower or right one."""
-    size: SidePart = 16 / 224
-    alpha: Opacity = 1.0
+    image: Annotated[TriggerImage, label("Image")]
+    """The file's bytes in base64, in one line."""
+    placement: Annotated[Placement | Literal["four_corners"], label("Placement")] = "random"
+    """Where the trigger is placed; random: drawn for each image."""
+    at: Annotated[tuple[Share, Share] | None, label("At", "each from 0 to 1", is_advanced=True)] = None
+    """[row, column], 0 at the upper or left edge, 1 at the lower or right one; overrides `placement`."""
+    size: Annotated[SidePart, label("Size", "from 0 to 1")] = 16 / 224
+    """Longer side of the trigger, as a share of the image's side."""
+    alpha: Annotated[Opacity, label("Blend", "from 0 to 1")] = 1.0
+    """Opacity of the trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +211,10 @@ class CustomPatternOptions(_OfEveryAttack, StrictOptions):
     """
 
     attack: Literal["custom_pattern"] = "custom_pattern"
-    image: TriggerImage
-    alpha: Opacity = 0.2
+    image: Annotated[TriggerImage, label("Image")]
+    """The file's bytes in base64, in one line."""
+    alpha: Annotated[Opacity, label("Blend", "from 0 to 1")] = 0.2
+    """Share of the image in the blend."""
 
 
 AttackOptions = Annotated[

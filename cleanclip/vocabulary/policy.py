@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints, TypeAdapter
 
 from cleanclip.vocabulary.attack_options import SUITES, AttackOptions, kind_of
-from cleanclip.vocabulary.bounds import Share, StrictOptions
+from cleanclip.vocabulary.bounds import Share, StrictOptions, label
 from cleanclip.vocabulary.control import CONTROL_LIMIT
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.intervals import Z_95
@@ -79,11 +79,20 @@ class Policy(StrictOptions):
     controlled the input model.
     """
 
-    asr_at_most: Share = 0.05
+    asr_at_most: Annotated[Share, label("ASR at most", "from 0 to 1")] = 0.05
+    """Limit on the ASR of every attack that has no limit of its own."""
     asr_at_most_for: dict[LimitName, Share] = field(default_factory=dict)
-    ca_lost_at_most: Share = 0.03
-    rebound_asr_at_most: Share | None = None
-    controlled_at_most: Share = CONTROL_LIMIT
+    """Other limits, by the name of a suite or of an attack; an attack's own limit overrides its suite's."""
+    ca_lost_at_most: Annotated[Share, label("Clean accuracy lost at most", "from 0 to 1")] = 0.03
+    """Limit on the clean accuracy lost, in points of share (0.03: three points)."""
+    rebound_asr_at_most: Annotated[
+        Share | None, label("ASR after further training at most", "from 0 to 1")
+    ] = None
+    """Limit on the highest ASR after benign fine-tuning, where `audit.rebound` is ordered; null: the limit
+    that each attack has anyway."""
+    controlled_at_most: Annotated[Share, label("Led by one pattern at most", "from 0 to 1")] = CONTROL_LIMIT
+    """Share of images that one pattern may lead to one class after a cleaning: of patterns that a search
+    finds on the cleaned model, and of those that controlled the input model."""
 
     def limit_of(self, kind: str) -> tuple[str, float]:
         """Where the limit on the ASR of this kind of attack stands ("policy.asr_at_most"), and the limit."""

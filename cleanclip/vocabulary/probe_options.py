@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Interval, Le
 
-from cleanclip.vocabulary.bounds import NUMBER, StrictOptions
+from cleanclip.vocabulary.bounds import NUMBER, StrictOptions, label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,11 @@ class LinearProbeOptions(StrictOptions):
     default is CLIP's value.
     """
 
-    folds: Annotated[int, Interval(ge=2, le=20), NUMBER] = 5
-    c: Annotated[float, Gt(0), Le(1e6), NUMBER] = 0.316
-    max_iterations: Annotated[int, Interval(ge=1, le=10_000), NUMBER] = 1000
+    folds: Annotated[int, Interval(ge=2, le=20), NUMBER, label("Folds of the probe", is_advanced=True)] = 5
+    """Folds; an image is judged by the probe that was fitted without its fold."""
+    c: Annotated[float, Gt(0), Le(1e6), NUMBER, label("C of the probe", is_advanced=True)] = 0.316
+    """Inverse strength of the L2 penalty (scikit-learn's C)."""
+    max_iterations: Annotated[
+        int, Interval(ge=1, le=10_000), NUMBER, label("Iterations of the probe", is_advanced=True)
+    ] = 1000
     """Iterations of L-BFGS; the report says if a fit has not converged."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from annotated_types import Gt, Interval, Le, MaxLen
 
-from cleanclip.vocabulary.bounds import NOT_EMPTY, NUMBER, STRICT
+from cleanclip.vocabulary.bounds import NOT_EMPTY, NUMBER, STRICT, label
 
 MOST_UPDATES = 20_000
 """Of all rebound trainings of a job together: more than most cleanings take."""
@@ -27,29 +27,49 @@ class ReboundOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    rates: Annotated[tuple[Annotated[float, Gt(0), Le(100), NUMBER], ...], MaxLen(5), *NOT_EMPTY] = (1.0,)
-    """Learning rates, as multiples of the recipe's `learning_rate`."""
+    rates: Annotated[
+        tuple[Annotated[float, Gt(0), Le(100), NUMBER], ...],
+        MaxLen(5),
+        *NOT_EMPTY,
+        label("Rates", is_advanced=True),
+    ] = (1.0,)
+    """Learning rates, as multiples of the recipe's `learning_rate`. One curve for each, and for each seed."""
     steps: Annotated[
-        tuple[Annotated[int, Interval(ge=1, le=10_000), NUMBER], ...], MaxLen(20), *NOT_EMPTY
+        tuple[Annotated[int, Interval(ge=1, le=10_000), NUMBER], ...],
+        MaxLen(20),
+        *NOT_EMPTY,
+        label("Steps", "updates", is_advanced=True),
     ] = (10, 50, 100)
-    """After how many updates to measure, in ascending order; the training ends after the last."""
-    num_seeds: Annotated[int, Interval(ge=1, le=10), NUMBER] = 1
-    """Orders of the data: the job's seed, that plus 1, and so on."""
-    max_images: Annotated[int, Interval(ge=50, le=1_000_000), NUMBER] = 1000
-    """Test images of each measurement, drawn by the seed. Of fewer all are measured."""
-    reference_asr: Annotated[tuple[Annotated[float, Interval(ge=0, le=1), NUMBER], ...], MaxLen(21)] = ()
+    """After how many updates to measure, ascending. Step 0 is always measured; the training ends after the
+    last."""
+    num_seeds: Annotated[int, Interval(ge=1, le=10), NUMBER, label("Seeds", is_advanced=True)] = 1
+    """Orders of the data for each rate: the job's seed, that plus 1, and so on."""
+    max_images: Annotated[
+        int, Interval(ge=50, le=1_000_000), NUMBER, label("Images measured", "images", is_advanced=True)
+    ] = 1000
+    """Test images at each measurement, drawn by the seed; all, if there are fewer."""
+    reference_asr: Annotated[
+        tuple[Annotated[float, Interval(ge=0, le=1), NUMBER], ...],
+        MaxLen(21),
+        label("ASR of a clean model", "from 0 to 1", is_advanced=True),
+    ] = ()
     """ASR of a model that was never poisoned, at step 0 and after each of `steps`, by a report of its own:
     drawn beside the curves. It is the order's word, and judges nothing. Empty: no reference."""
-    poisons: Annotated[int, Interval(ge=0, le=1000), NUMBER] = 0
+    poisons: Annotated[
+        int, Interval(ge=0, le=1000), NUMBER, label("Poisoned samples", "samples", is_advanced=True)
+    ] = 0
     """Above 0, relearning is measured too: this many poisoned samples among `relearning_samples`, once with
     the old trigger and once with a fresh one. Two more trainings for each attack that worked before."""
-    relearning_samples: Annotated[int, Interval(ge=2, le=100_000), NUMBER] = 500
-    """Drawn by the seed from the clean data of the order; the poisoned ones replace some of them."""
+    relearning_samples: Annotated[
+        int, Interval(ge=2, le=100_000), NUMBER, label("Samples to relearn from", "samples", is_advanced=True)
+    ] = 500
+    """Samples of the clean data to which the poisoned samples are added."""
 
-    interpolation_halvings: Annotated[int, Interval(ge=0, le=8), NUMBER] = 0
-    """Above 0, the weights between the cleaned model and the input model are measured too: by so many
-    halvings, at which share of the way back each attack reaches an ASR of 50 %. No training; judges
-    nothing."""
+    interpolation_halvings: Annotated[
+        int, Interval(ge=0, le=8), NUMBER, label("Halvings of the way back", is_advanced=True)
+    ] = 0
+    """Over 0: also measure weights between the cleaned and the input model, halving so often towards the
+    least share of the way back at which an attack reaches 50 %. It trains nothing."""
 
     def __post_init__(self) -> None:
         if any(later <= earlier for earlier, later in pairwise(self.steps)):

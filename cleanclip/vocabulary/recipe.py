@@ -31,7 +31,17 @@ from cleanclip.vocabulary.attack_options import (
     TextTriggerOptions,
     WaNetOptions,
 )
-from cleanclip.vocabulary.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
+from cleanclip.vocabulary.bounds import (
+    NOT_EMPTY,
+    NUMBER,
+    STRICT,
+    Number,
+    Positive,
+    Seed,
+    Share,
+    ShortText,
+    label,
+)
 from cleanclip.vocabulary.examples import MAX_EXAMPLES
 from cleanclip.vocabulary.finetuning import NAMED, FinetuningOptions, Precision
 from cleanclip.vocabulary.policy import Policy, PolicySource
@@ -89,31 +99,43 @@ class DeclaredOptions:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     quick_gelu: Annotated[bool, Strict()] | None = None
+    """QuickGELU instead of GELU. null: true for OpenAI's, Hugging Face's and research layouts, false for
+    open_clip's and for image towers of timm's."""
     num_heads_vision: Annotated[int, Interval(ge=1, le=256), NUMBER] | None = None
+    """Attention heads of the image tower. null: width / 64 (16 for ViT-H, g, bigG, e)."""
     num_heads_text: Annotated[int, Interval(ge=1, le=256), NUMBER] | None = None
+    """Attention heads of the text tower. null: width / 64."""
     image_mean: tuple[Number, Number, Number] | None = None
+    """Mean per channel of the preprocessing. null: OpenAI's."""
     image_std: tuple[Positive, Positive, Positive] | None = None
+    """Standard deviation per channel. null: OpenAI's."""
     resize_mode: Literal["shortest", "squash"] | None = None
-    """How an image becomes square: its shorter side is resized and the middle cut out, or both sides are."""
+    """How an image that is not square gets the model's size: the shorter side is scaled and the middle cut
+    out (`shortest`), or both sides are scaled (`squash`). null: as all published weights of this shape
+    have it, else `shortest`."""
     tokenizer: Annotated[str, StringConstraints(pattern="^(clip_bpe|[0-9a-f]{64})$")] | None = None
-    """A SigLIP needs one: the SHA-256 of its tokenizer.json, which the operator keeps on a shelf."""
+    """Of a SigLIP, which needs one: the SHA-256 of its `tokenizer.json`, which your operator keeps on a
+    shelf. null or "clip_bpe": CLIP's own byte-pair encoding."""
     image_size: Annotated[int, Interval(ge=1, le=MAX_IMAGE_SIZE), NUMBER] | None = None
-    """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet). Where
-    no tensor says it (ConvNeXt, FastViT, ViTamin-XL), that of a published model of this shape."""
+    """Side in pixels. null: patches × patch size (ViT), 32 × the pooled grid (ModifiedResNet). No tensor says
+    it for ConvNeXt, FastViT (MobileCLIP) and ViTamin-XL: null is then the side of a published model of
+    this shape, and the report names the others."""
     gelu_tanh: Annotated[bool, Strict()] | None = None
-    """GELU in its tanh approximation (open_clip's act_kwargs). None: False."""
+    """GELU in its tanh approximation. null: no."""
     vision_pool: Literal["tok", "avg"] | None = None
-    """ViT: the class token or the mean of the patches. None: the class token."""
+    """ViT: the class token or the mean of the patches. null: the class token."""
     vision_final_ln_after_pool: Annotated[bool, Strict()] | None = None
+    """ViT: the last layer norm comes after the pooling. null: no."""
     text_pool: Literal["argmax", "eos", "first", "last"] | None = None
-    """Where the caption's embedding is read. None: argmax, the end token of CLIP's vocabulary."""
+    """Where a caption's embedding is read. null: argmax, the end token of CLIP's vocabulary."""
     text_eos_id: Annotated[int, Interval(ge=0, lt=2**31), NUMBER] | None = None
-    """For text_pool 'eos'. None: 49407, the end token of CLIP's vocabulary."""
+    """For text_pool eos. null: 49407."""
     text_causal: Annotated[bool, Strict()] | None = None
-    """None: True, as in every published CLIP with CLIP's own tokenizer."""
+    """A token attends only to tokens before it. null: yes, as in every published CLIP with this tokenizer."""
     norm_eps_vision: Annotated[float, Interval(gt=0, le=1e-2), NUMBER] | None = None
+    """Epsilon of the image tower's layer norms. null: 1e-5."""
     norm_eps_text: Annotated[float, Interval(gt=0, le=1e-2), NUMBER] | None = None
-    """Epsilon of the layer norms. None: 1e-5."""
+    """Epsilon of the text tower's layer norms. null: 1e-5."""
 
 
 # ---------------------------------------------------------------- methods
@@ -133,10 +155,14 @@ class CleanCLIPRecipe(FinetuningOptions):
 
     method: Literal["cleanclip"] = "cleanclip"
     version: Literal[1] = 1
-    lambda1: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
-    lambda2: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
-    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 50
-    eda_alpha: Share = 0.1
+    lambda1: Annotated[float, Interval(ge=0, le=100), NUMBER, label("CLIP's loss (lambda1)")] = 1.0
+    """Weight of CLIP's own loss between images and captions."""
+    lambda2: Annotated[float, Interval(ge=0, le=100), NUMBER, label("Self-supervised loss (lambda2)")] = 1.0
+    """Weight of the self-supervised losses."""
+    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER, label("Warm-up", "updates")] = 50
+    """Updates in which the rate rises linearly to `learning_rate`."""
+    eda_alpha: Annotated[Share, label("Words changed in a caption", "from 0 to 1", is_advanced=True)] = 0.1
+    """Share of a caption's words that each operation of EDA changes."""
 
     def __post_init__(self) -> None:
         if self.lambda1 == 0 and self.lambda2 == 0:
@@ -158,22 +184,37 @@ class PARRecipe(FinetuningOptions):
 
     method: Literal["par"] = "par"
     version: Literal[1] = 1
-    threshold: Annotated[float, Interval(ge=0, le=4), NUMBER] = 2.15
-    """2: the distance of two unrelated directions; 4: of opposite ones. 0 is fine-tuning by CLIP alone."""
-    initial_learning_rate: Annotated[float, Interval(ge=0, le=1), NUMBER] = 3e-5
+    threshold: Annotated[float, Interval(ge=0, le=4), NUMBER, label("Threshold", "squared distance")] = 2.15
+    """How far (mean squared distance of unit embeddings) the model is pushed from the input model: 2 is the
+    distance of unrelated directions, 4 of opposite ones; 0 is fine-tuning with CLIP's loss alone."""
+    initial_learning_rate: Annotated[float, Interval(ge=0, le=1), NUMBER, label("First learning rate")] = 3e-5
     """The first rate; over learning_rate: large steps first, to move away from the input model."""
-    push_share: Share = 0.5
-    """The share of the updates over which the rate comes down to learning_rate."""
-    noise_std: Annotated[float, Interval(ge=0, le=1), NUMBER] = 0.2
-    """Gaussian noise on pixels in [0, 1], on the images that noise_probability draws."""
-    noise_probability: Share = 0.5
-    erase_probability: Share = 0.5
-    """Of a square of 0.5 to 1 % of the image's area, set to the model's mean colour."""
-    batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 256
-    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 3e-6
-    weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 1e-4
-    beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.98
-    max_grad_norm: Annotated[float, Gt(0), Le(1e6), NUMBER] | None = None
+    push_share: Annotated[Share, label("Share of the push", "from 0 to 1")] = 0.5
+    """The share of the updates over which it decays."""
+    noise_std: Annotated[float, Interval(ge=0, le=1), NUMBER, label("Noise on images", is_advanced=True)] = (
+        0.2
+    )
+    """Standard deviation of Gaussian noise on pixels in [0, 1]."""
+    noise_probability: Annotated[Share, label("Images with noise", "from 0 to 1", is_advanced=True)] = 0.5
+    """Share of the images that get the noise."""
+    erase_probability: Annotated[
+        Share, label("Images with a square erased", "from 0 to 1", is_advanced=True)
+    ] = 0.5
+    """Share of the images in which a square of 0.5 to 1 % of the area is set to the mean colour."""
+    batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER, label("Batch size", "pairs")] = 256
+    """Samples per update, which a contrastive loss compares with each other."""
+    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER, label("Learning rate")] = 3e-6
+    """The peak rate; a cosine schedule takes it to zero."""
+    weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER, label("Weight decay", is_advanced=True)] = (
+        1e-4
+    )
+    """AdamW's weight decay, for matrices and kernels."""
+    beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER, label("Beta 2", is_advanced=True)] = 0.98
+    """AdamW's decay rate of the second moment."""
+    max_grad_norm: Annotated[
+        Annotated[float, Gt(0), Le(1e6), NUMBER] | None, label("Largest gradient", "norm", is_advanced=True)
+    ] = None
+    """Gradients are scaled down to this norm; null: never."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +230,16 @@ class SupervisedRecipe(FinetuningOptions):
 
     method: Literal["supervised"] = "supervised"
     version: Literal[1] = 1
-    batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 80
-    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 1e-4
-    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 500
-    weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 0.01
+    batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER, label("Batch size", "images")] = 80
+    """Images of one update."""
+    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER, label("Learning rate")] = 1e-4
+    """The peak rate; a cosine schedule takes it to zero."""
+    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER, label("Warm-up", "updates")] = 500
+    """Updates in which the rate rises linearly to `learning_rate`."""
+    weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER, label("Weight decay", is_advanced=True)] = (
+        0.01
+    )
+    """AdamW's weight decay, for matrices and kernels."""
 
     @property
     def training_data(self) -> Literal["pairs", "labelled"]:
@@ -227,32 +274,45 @@ class AuditOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    target: ShortText
+    target: Annotated[ShortText, label("Its own target", is_advanced=True)]
+    """The class that triggers are suspected to lead to, exactly as the labelled set has it."""
     suite: InitVar[SuiteName | None] = None
     attacks: Annotated[tuple[AttackOptions, ...], MaxLen(MAX_ATTACKS), *NOT_EMPTY] = field(
         default_factory=tuple
     )
+    """The triggers to measure; null or empty: BadNet, Blended, WaNet and SIG."""
     templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None = None
-    gate: Annotated[float, Gt(0), Lt(1), NUMBER] = 0.5
-    batch_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] = 256
-    max_skipped_share: Share = 0.01
-    precision: AuditPrecision = "fp32"
-    """Of the towers' arithmetic; embeddings are compared in float64. bf16 is faster where the device has it,
-    and an image near a tie may be counted otherwise."""
+    """Zero-shot prompts with {c} for the class; null: those of the labelled set, else ImageNet's 80."""
+    gate: Annotated[float, Gt(0), Lt(1), NUMBER, label("Gate", "from 0 to 1", is_advanced=True)] = 0.5
+    """An attack with a lower ASR before cleaning is inconclusive."""
+    batch_size: Annotated[
+        int, Interval(ge=1, le=4096), NUMBER, label("Batch size", "images", is_advanced=True)
+    ] = 256
+    """Images that are embedded at once."""
+    max_skipped_share: Annotated[Share, label("Bad samples allowed", "from 0 to 1", is_advanced=True)] = 0.01
+    """The data is refused above this share of bad samples."""
+    precision: Annotated[AuditPrecision, label("Precision", is_advanced=True)] = "fp32"
+    """Precision of the towers; bf16 is faster if the hardware supports it, and may count an image near a tie
+    differently."""
     linear_probe: LinearProbeOptions | None = None
-    """None: not measured, because it costs more than all else; {} with its defaults."""
+    """Also measure a linear probe on the image embeddings alone; null: no, {}: with its defaults."""
     rebound: ReboundOptions | None = None
-    """Of a cleaning only: whether the backdoor comes back when the cleaned model is trained further. None:
-    not measured; {} with its defaults."""
-    max_retrieval_pairs: Annotated[int, Interval(ge=2, le=20_000), NUMBER] = 5000
-    """Of a retrieval set; the pairs of a larger one are drawn by the seed. Recall depends on it."""
-    examples: Annotated[int, Interval(ge=0, le=MAX_EXAMPLES), NUMBER] = 6
-    """Test images that the report shows, without a trigger and with each. 0: no image of yours leaves.
-    Fewer where there are many attacks: 64 // (1 + attacks)."""
-    recheck: Annotated[bool, Strict()] | None = None
-    """Whether a fresh process, which never read the upload, audits the input and what is published again:
-    its figures must agree, and it measures labelled images that were withheld from the first. None: where the
-    operator signs. For a supervisor: the library by itself measures once."""
+    """Of a cleaning: also train copies of the cleaned model further, to see whether the backdoor comes back;
+    null: no, {}: with its defaults."""
+    max_retrieval_pairs: Annotated[
+        int, Interval(ge=2, le=20_000), NUMBER, label("Pairs for retrieval", "pairs", is_advanced=True)
+    ] = 5000
+    """Pairs of a retrieval set that are measured; from a larger set they are drawn at random. Recall depends
+    on it."""
+    examples: Annotated[
+        int, Interval(ge=0, le=MAX_EXAMPLES), NUMBER, label("Examples", "images", is_advanced=True)
+    ] = 6
+    """How many test images of each trigger the report shows, clean and triggered; 0: the report holds no
+    image of yours."""
+    recheck: Annotated[Annotated[bool, Strict()] | None, label("Second audit", is_advanced=True)] = None
+    """Whether a fresh process, which never read the upload, audits the input and what is published again: its
+    figures must agree, and it measures labelled images that were withheld from the first. None: where the
+    operator signs and it costs less than a tenth of the job. The library by itself measures once."""
 
     def __post_init__(self, suite: SuiteName | None) -> None:
         object.__setattr__(self, "attacks", attack_options.attacks_of(suite, self.attacks))

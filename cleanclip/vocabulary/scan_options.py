@@ -37,6 +37,8 @@ class PatternFamily(StrictOptions):
             " frequencies only. `blend`: an image mixed in. `warp`: a displacement. `colour`: of colours."
         ),
     ]
+    """`patch`: a square. `additive`: a change of every pixel. `dct`: the same with low frequencies only.
+    `blend`: an image mixed in. `warp`: a displacement. `colour`: of colours."""
     budget: Annotated[
         float,
         Gt(0),
@@ -49,6 +51,9 @@ class PatternFamily(StrictOptions):
             " of a factor or offset."
         ),
     ]
+    """Of `patch` the side, as a share of the image's side; of `additive` and `dct` the largest change of a
+    pixel (8/255 is 0.0314); of `blend` the pattern's share of a pixel; of `warp` the largest displacement,
+    as a share of the image's side; of `colour` the largest change of a factor or offset."""
     placement: Annotated[
         Literal["random", "fixed"],
         Field(
@@ -56,6 +61,7 @@ class PatternFamily(StrictOptions):
             " have no place."
         ),
     ] = "random"
+    """Of a patch: a place of its own in every image, or one place in all. Other families have no place."""
 
     @property
     def name(self) -> str:
@@ -111,19 +117,23 @@ class CollapseDetectorOptions(StrictOptions):
         PatternFamily(family="warp", budget=0.2),
         PatternFamily(family="colour", budget=0.3),
     )
+    """Families of patterns, each searched on its own."""
     restarts: Annotated[
         int,
         Interval(ge=1, le=64),
         NUMBER,
         Field(description="Patterns for each family, each from noise of its own."),
     ] = 12
+    """Patterns for each family, each from noise of its own."""
     images_per_step: _ImagesPerStep = 8
+    """Images for each pattern in each step, other ones in every step."""
     steps: Annotated[
         tuple[_Steps, ...],
         MaxLen(10),
         *NOT_EMPTY,
         Field(description="After how many steps to measure, ascending. The search ends after the last."),
     ] = (32,)
+    """After how many steps to measure, ascending. The search ends after the last."""
 
     def __post_init__(self) -> None:
         _refuse_unordered(self.steps, "steps")
@@ -140,13 +150,16 @@ class ResidualDetectorOptions(StrictOptions):
         NUMBER,
         Field(description="Cells, each of images that are alike to the anchor."),
     ] = 8
+    """Cells, each of images that are alike to the anchor."""
     min_cell_images: Annotated[
         int,
         Interval(ge=2, le=100_000),
         NUMBER,
         Field(description="Cells with fewer held-out images are left out; all images together always count."),
     ] = 12
+    """Cells with fewer held-out images are left out; all images together always count."""
     held_out_images: _EditedImages = 192
+    """Held-out images on which each edit is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +167,7 @@ class EditsDetectorOptions(StrictOptions):
     """D5: a bank of known edits, each put into the same images."""
 
     held_out_images: _EditedImages = 192
+    """Held-out images on which each edit is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,21 +190,28 @@ class ScanOptions:
             " anchor does not; needs an anchor."
         ),
     ] = ("collapse", "edits")
+    """`collapse`: patterns under which all images look alike. `edits`: which known edit leads many images to
+    one class. `residual`: what the model sees in edited images and a trusted anchor does not; needs an
+    anchor."""
     collapse: Annotated[CollapseDetectorOptions, Field(description="Options of the detector `collapse`.")] = (
         CollapseDetectorOptions()
     )
+    """Options of the detector `collapse`."""
     edits: Annotated[EditsDetectorOptions, Field(description="Options of the detector `edits`.")] = (
         EditsDetectorOptions()
     )
+    """Options of the detector `edits`."""
     residual: Annotated[ResidualDetectorOptions, Field(description="Options of the detector `residual`.")] = (
         ResidualDetectorOptions()
     )
+    """Options of the detector `residual`."""
     num_images: Annotated[
         int,
         Interval(ge=MIN_IMAGES, le=100_000),
         NUMBER,
         Field(description="Images of the labelled set to invert patterns on, drawn by the seed."),
     ] = 256
+    """Images of the labelled set to invert patterns on, drawn by the seed."""
     num_held_out: Annotated[
         int,
         Interval(ge=MIN_IMAGES, le=100_000),
@@ -200,6 +221,8 @@ class ScanOptions:
             " are inverted on a third of it."
         ),
     ] = 384
+    """Other images of it, to measure on. If the set has fewer than both together, patterns are inverted on a
+    third of it."""
     class_names: Annotated[
         Literal["labelled", "none"],
         Field(
@@ -208,14 +231,18 @@ class ScanOptions:
             " only, and there is no ASR."
         ),
     ] = "labelled"
+    """Which classes a target can be. `labelled`: those of the labelled set and `further_classes`. `none`: no
+    class. Then targets are described by words of the vocabulary only, and there is no ASR."""
     further_classes: Annotated[
         tuple[ShortText, ...],
         MaxLen(MAX_FURTHER_CLASSES),
         Field(description="Class names that a target can be although no image of the labelled set has them."),
     ] = ()
+    """Class names that a target can be although no image of the labelled set has them."""
     vocabulary: Annotated[
         bool, Field(description="Whether to describe targets by the nearest of 20,000 English nouns, too.")
     ] = True
+    """Whether to describe targets by the nearest of 20,000 English nouns, too."""
     templates: Annotated[
         Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None,
         Field(
@@ -223,6 +250,7 @@ class ScanOptions:
             " 80 of ImageNet."
         ),
     ] = None
+    """Texts of a class; {c} stands for its name. null: those of the labelled set, else the 80 of ImageNet."""
     significance: Annotated[
         float,
         Gt(0),
@@ -230,6 +258,7 @@ class ScanOptions:
         NUMBER,
         Field(description="A p-value at or under it fails. There is a p-value with a null only."),
     ] = 0.05
+    """A p-value at or under it fails. There is a p-value with a null only."""
     images_at_once: Annotated[
         int,
         Interval(ge=2, le=65_536),
@@ -239,15 +268,18 @@ class ScanOptions:
             " only."
         ),
     ] = 256
+    """Images in one pass of the image tower: bounds the memory. Results differ by rounding only."""
     precision: Annotated[
         Literal["fp32", "bf16"], Field(description="Of the computation: float32 or bfloat16.")
     ] = "fp32"
+    """Of the computation: float32 or bfloat16."""
     num_examples: Annotated[
         int,
         Interval(ge=0, le=12),
         NUMBER,
         Field(description="Images that the report shows with and without the first pattern."),
     ] = 4
+    """Images that the report shows with and without the first pattern."""
 
     @property
     def families(self) -> tuple[PatternFamily, ...]:

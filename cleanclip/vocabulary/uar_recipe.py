@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt, Interval, Le
 
-from cleanclip.vocabulary.bounds import NUMBER, STRICT, Share
+from cleanclip.vocabulary.bounds import NUMBER, STRICT, Share, label
 from cleanclip.vocabulary.finetuning import NAMED, FinetuningOptions
 
 
@@ -43,64 +43,134 @@ class UARRecipe(FinetuningOptions):
 
     method: Literal["uar"] = "uar"
     version: Literal[1] = 1
-    trained_on: Literal["pairs", "images_of_pairs", "labelled_images"] = "pairs"
-    """Without captions L_CLIP is left out. The labels of labelled images are not read."""
-    consistency_weight: Annotated[float, Gt(0), Le(1000), NUMBER] = 5.0
-    epochs: Annotated[int, Interval(ge=1, le=100), NUMBER] = 5
-    strong_epochs: Annotated[int, Interval(ge=0, le=100), NUMBER] = 2
-    """Of epochs; the others are the weak stage. Each stage has its own warm-up and cosine."""
-    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 2e-5
-    weak_learning_rate: Annotated[float, Gt(0), Le(1), NUMBER] | None = None
-    """Of the weak stage. None: learning_rate."""
-    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 50
-    strong_live_share: Share = 0.15
-    """Of each batch: images that carry a live pattern."""
-    strong_bank_share: Share = 0.30
-    weak_live_share: Share = 0.12
-    weak_bank_share: Share = 0.20
-    strong_edit_share: Share = 0.0
-    """Of each batch: images without a pattern that carry an edit, such as a tint, a frame or a wave."""
-    weak_edit_share: Share = 0.0
-    edit_strength: Annotated[float, Gt(0), Le(1), NUMBER] = 1.0
-    """How far edits go, as a share of the ranges that docs/uar/method.md names."""
-    live_patches: _Count = 3
-    live_blends: _Count = 1
-    live_warps: _Count = 0
-    live_colours: _Count = 0
-    live_edits: _Count = 0
-    live_step: Annotated[float, Gt(0), Le(1), NUMBER] = 0.1
-    """Of a pattern's range, once per update, along the sign of its gradient."""
-    live_updates: Annotated[int, Interval(ge=1, le=100_000), NUMBER] = 20
-    """After so many a live pattern goes to the bank and another is drawn."""
-    min_patch_size: _Side = 0.125
-    """Side of a live patch by the image's side, drawn between this and max_patch_size."""
-    max_patch_size: _Side = 0.3125
-    blend_alpha: _Side = 0.12
-    """The share of a live blend in each pixel."""
-    bank_size: Annotated[int, Interval(ge=0, le=1024), NUMBER] = 64
-    """The newest live patterns fill what the inverted ones leave; those always stay."""
-    inverted_patches: _Count = 8
-    inverted_fixed_patches: _Count = 0
-    """Patches that each have one place, the same in every image."""
-    inverted_blends: _Count = 4
-    inverted_warps: _Count = 0
-    inverted_colours: _Count = 0
-    inverted_edits: _Count = 0
-    inversion_steps: Annotated[int, Interval(ge=0, le=10_000), NUMBER] = 100
-    """On the input model, before the first update. 0: no inversion."""
-    reinversion_steps: Annotated[int, Interval(ge=0, le=10_000), NUMBER] = 60
-    """On the model between the two stages; the patterns are added to the bank."""
-    inverted_patch_size: _Side = 0.25
-    inverted_blend_alpha: _Side = 0.2
-    warp_strength: _Side = 0.06
-    """Of live and inverted warps: the largest displacement of a control point, by the image's side."""
-    colour_radius: _Side = 0.3
-    """Of live and inverted colour changes: the bound of each of their twelve numbers."""
-    kept_change: Annotated[float, Interval(gt=0, le=1), NUMBER] = 1.0
-    """The image tower's weights end at input + kept_change * (trained - input). Less than 1 keeps more of the
-    clean accuracy, and more of a backdoor."""
-    beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.98
-    max_grad_norm: Annotated[float, Gt(0), Le(1e6), NUMBER] | None = None
+    trained_on: Annotated[Literal["pairs", "images_of_pairs", "labelled_images"], label("Trained on")] = (
+        "pairs"
+    )
+    """`pairs`: with CLIP's loss; `images_of_pairs`: without it, captions are not read; `labelled_images`:
+    without it, on a labelled dataset whose labels are not read."""
+    consistency_weight: Annotated[float, Gt(0), Le(1000), NUMBER, label("Consistency")] = 5.0
+    """Weight of the mean of 1 minus the cosine between an image's embedding and the input model's embedding
+    of the clean image."""
+    epochs: Annotated[int, Interval(ge=1, le=100), NUMBER, label("Epochs")] = 5
+    """Passes over the data, both stages together."""
+    strong_epochs: Annotated[int, Interval(ge=0, le=100), NUMBER, label("Epochs of the strong stage")] = 2
+    """Of `epochs`; the others are the weak stage. Each stage has its own warm-up and cosine."""
+    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER, label("Learning rate")] = 2e-5
+    """The peak rate of each stage; a cosine schedule takes it to zero. The default is a guess for full-size
+    models."""
+    weak_learning_rate: Annotated[
+        Annotated[float, Gt(0), Le(1), NUMBER] | None, label("Learning rate, weak stage", is_advanced=True)
+    ] = None
+    """Peak rate of the weak stage; null: `learning_rate`."""
+    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER, label("Warm-up", "updates")] = 50
+    """Updates of each stage in which the rate rises from zero."""
+    strong_live_share: Annotated[
+        Share, label("Images with a live pattern, strong stage", "from 0 to 1", is_advanced=True)
+    ] = 0.15
+    """Share of a batch that carries live patterns in the strong stage. Live and bank together are at most
+    1."""
+    strong_bank_share: Annotated[
+        Share, label("Images with a kept pattern, strong stage", "from 0 to 1", is_advanced=True)
+    ] = 0.30
+    """Share of a batch that carries patterns of the bank in the strong stage."""
+    weak_live_share: Annotated[
+        Share, label("Images with a live pattern, weak stage", "from 0 to 1", is_advanced=True)
+    ] = 0.12
+    """The same in the weak stage."""
+    weak_bank_share: Annotated[
+        Share, label("Images with a kept pattern, weak stage", "from 0 to 1", is_advanced=True)
+    ] = 0.20
+    """The same in the weak stage."""
+    strong_edit_share: Annotated[
+        Share, label("Images with an edit, strong stage", "from 0 to 1", is_advanced=True)
+    ] = 0.0
+    """Share of a batch that carries an edit, such as a tint, a frame or a wave, in the strong stage."""
+    weak_edit_share: Annotated[
+        Share, label("Images with an edit, weak stage", "from 0 to 1", is_advanced=True)
+    ] = 0.0
+    """The same in the weak stage."""
+    edit_strength: Annotated[
+        float, Gt(0), Le(1), NUMBER, label("Strength of an edit", "from 0 to 1", is_advanced=True)
+    ] = 1.0
+    """How far edits go, as a share of their ranges."""
+    live_patches: Annotated[_Count, label("Live patches", is_advanced=True)] = 3
+    """Live patterns that cover a square, at a place drawn for every image."""
+    live_blends: Annotated[_Count, label("Live blends", is_advanced=True)] = 1
+    """Live patterns that are blended into the whole image."""
+    live_warps: Annotated[_Count, label("Live warps", is_advanced=True)] = 0
+    """Live patterns that displace pixels smoothly."""
+    live_colours: Annotated[_Count, label("Live colour changes", is_advanced=True)] = 0
+    """Live patterns that mix the colour channels."""
+    live_edits: Annotated[_Count, label("Live edits", is_advanced=True)] = 0
+    """Live edits, one of each kind in turn."""
+    live_step: Annotated[
+        float, Gt(0), Le(1), NUMBER, label("Step of a live pattern", "from 0 to 1", is_advanced=True)
+    ] = 0.1
+    """How far a live pattern moves in each update, along the sign of its gradient; a pixel's range is 1."""
+    live_updates: Annotated[
+        int, Interval(ge=1, le=100_000), NUMBER, label("Life of a live pattern", "updates", is_advanced=True)
+    ] = 20
+    """After so many updates a live pattern moves to the bank and a new one is drawn."""
+    min_patch_size: Annotated[_Side, label("Smallest live patch", "from 0 to 1", is_advanced=True)] = 0.125
+    """Smallest side of a live patch, as a share of the image's side."""
+    max_patch_size: Annotated[_Side, label("Largest live patch", "from 0 to 1", is_advanced=True)] = 0.3125
+    """Largest side of a live patch, as a share of the image's side."""
+    blend_alpha: Annotated[_Side, label("Opacity of a live blend", "from 0 to 1", is_advanced=True)] = 0.12
+    """Share of a live blend in each pixel."""
+    bank_size: Annotated[
+        int, Interval(ge=0, le=1024), NUMBER, label("Size of the bank", is_advanced=True)
+    ] = 64
+    """Patterns that the bank keeps. Inverted ones always stay; the newest former live patterns fill the
+    rest."""
+    inverted_patches: Annotated[_Count, label("Inverted patches", is_advanced=True)] = 8
+    """Patches that each inversion finds."""
+    inverted_fixed_patches: Annotated[_Count, label("Inverted patches at a place", is_advanced=True)] = 0
+    """Patches that each inversion finds, each at one place of every image."""
+    inverted_blends: Annotated[_Count, label("Inverted blends", is_advanced=True)] = 4
+    """Blends that each inversion finds."""
+    inverted_warps: Annotated[_Count, label("Inverted warps", is_advanced=True)] = 0
+    """Warps that each inversion finds."""
+    inverted_colours: Annotated[_Count, label("Inverted colour changes", is_advanced=True)] = 0
+    """Colour changes that each inversion finds."""
+    inverted_edits: Annotated[_Count, label("Inverted edits", is_advanced=True)] = 0
+    """Edits that each inversion finds, one of each kind in turn."""
+    inversion_steps: Annotated[
+        int, Interval(ge=0, le=10_000), NUMBER, label("Steps of the inversion", "steps", is_advanced=True)
+    ] = 100
+    """Steps of the inversion on the input model; 0: none."""
+    reinversion_steps: Annotated[
+        int,
+        Interval(ge=0, le=10_000),
+        NUMBER,
+        label("Steps of the second inversion", "steps", is_advanced=True),
+    ] = 60
+    """Steps of the inversion between the stages; 0: none."""
+    inverted_patch_size: Annotated[
+        _Side, label("Side of an inverted patch", "from 0 to 1", is_advanced=True)
+    ] = 0.25
+    """Side of an inverted patch, as a share of the image's side."""
+    inverted_blend_alpha: Annotated[
+        _Side, label("Opacity of an inverted blend", "from 0 to 1", is_advanced=True)
+    ] = 0.2
+    """Share of an inverted blend in each pixel."""
+    warp_strength: Annotated[_Side, label("Strength of a warp", "from 0 to 1", is_advanced=True)] = 0.06
+    """Largest displacement of a warp's control point, by the image's side."""
+    colour_radius: Annotated[_Side, label("Radius of a colour change", "from 0 to 1", is_advanced=True)] = 0.3
+    """Bound of each of a colour change's twelve numbers."""
+    kept_change: Annotated[
+        float,
+        Interval(gt=0, le=1),
+        NUMBER,
+        label("Share of the change that is kept", "from 0 to 1", is_advanced=True),
+    ] = 1.0
+    """Share of the change that is kept: the weights end at input + share · (trained − input). Less than 1
+    keeps more clean accuracy and more of a backdoor."""
+    beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER, label("Beta 2", is_advanced=True)] = 0.98
+    """AdamW's decay rate of the second moment."""
+    max_grad_norm: Annotated[
+        Annotated[float, Gt(0), Le(1e6), NUMBER] | None, label("Largest gradient", "norm", is_advanced=True)
+    ] = None
+    """Gradients are scaled down to this norm; null: never."""
 
     def __post_init__(self) -> None:
         if self.strong_epochs > self.epochs:

@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any, Literal
 
 from app.schemas.methods import MethodsOut, OptionsOut
-from app.web.jobs.option_texts import text_of
 from cleanclip.vocabulary.probe_options import LinearProbeOptions
 from cleanclip.vocabulary.rebound_options import ReboundOptions
 from cleanclip.vocabulary.recipe import parse, to_json
@@ -200,7 +199,6 @@ def _group(name: str, described: OptionsOut, *, left_out: tuple[str, ...] = ()) 
 def _option(
     group: str, option: str, schema: dict[str, Any], defaults: dict[str, Any], is_published: bool
 ) -> Option:
-    text = text_of(group, option)
     branches = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
     choices = [choice for one in branches for choice in one.get("enum", [one.get("const")]) if choice]
     first = branches[0]
@@ -217,10 +215,10 @@ def _option(
         name=f"{group}/{option}",
         option=option,
         kind=kind,
-        label=text.label,
-        meaning=text.meaning,
-        unit=text.unit,
-        is_advanced=text.is_advanced,
+        label=schema["title"],
+        meaning=_meaning(schema["description"], kind),
+        unit=schema.get("unit", ""),
+        is_advanced=schema.get("advanced", False),
         default=_default(defaults[option]) if option in defaults else "",
         default_value=defaults.get(option),
         bounds=_bounds(first, kind),
@@ -228,6 +226,12 @@ def _option(
         may_be_none=kind != "text" and len(branches) < len(schema.get("anyOf", [schema])),
         is_published=is_published,
     )
+
+
+def _meaning(described: str, kind: Kind) -> str:
+    """In the words of a form, where nothing is written as `none`."""
+    commas = " Separated by commas." if kind == "numbers" else ""
+    return described.replace("`", "").replace("null:", f"{NONE}:") + commas
 
 
 def _default(value: Any) -> str:
