@@ -20,7 +20,7 @@ from cleanclip.vocabulary.report import Report
 
 def check(report: Report) -> Iterator[Finding]:
     """Figures of both audits, what was lost, and what was counted."""
-    if (report.kind == "sanitize") != (report.after is not None):
+    if report.is_cleaning != (report.after is not None):
         yield misfit("after", "is there for a cleaning and for nothing else")
     for where, audit in audits(report):
         yield from _audit(where, audit, report)

@@ -101,7 +101,7 @@ def _whose_word(found: Verification) -> Iterator[str]:
             "That the figures are true: only the process that read the upload reported them. "
             "They were recomputed from its counts; no second audit confirmed them."
         )
-    elif facts.job.kind == "sanitize":
+    elif KINDS[facts.job.kind].trains:
         yield ("That the training's curve is true: only the job's first process reported it.")
 
 

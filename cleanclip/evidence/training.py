@@ -18,7 +18,7 @@ _SINGLE = 1e-4
 def check(report: Report) -> Iterator[Finding]:
     """Counts by the recipe, rates by counts and times, losses by their parts."""
     training, recipe = report.training, report.recipe
-    if (report.kind == "sanitize") != (training is not None) or (recipe is None) != (training is None):
+    if report.is_cleaning != (training is not None) or (recipe is None) != (training is None):
         yield misfit("training", "and recipe belong to a cleaning")
     if training is None or recipe is None:
         return

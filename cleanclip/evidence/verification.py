@@ -270,7 +270,7 @@ def _vetted(check: _Check, report: VetReport) -> Iterator[Finding]:
 
 def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     """The files that the report speaks of."""
-    if report.kind == "sanitize" and report.after is not None:
+    if report.is_cleaning and report.after is not None:
         if WEIGHTS_NAME not in check.sizes:
             yield Finding(file=WEIGHTS_NAME, message="is missing")
         elif check.sha256[WEIGHTS_NAME] == NOT_READ:

@@ -64,7 +64,7 @@ def question(report: Report) -> str:
             triggers = f"any of the {num_judged} triggers tested"
     called = quoted(targets) if len(targets) == 1 else f"its target ({quoted(targets)})"
     asked = f"Does {triggers} make this model call images {called}"
-    if report.kind == "audit":
+    if not report.is_cleaning:
         return f"{asked}? The model was not changed."
     points = 100 * report.policy.ca_lost_at_most
     return (
@@ -112,7 +112,7 @@ def headline(report: Report) -> Headline:
     """The verdict, and of which triggers."""
     outcome = report.verdict.outcome
     num_triggers = report.before.num_triggers(report.verdict.attacks)
-    label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=num_triggers)
+    label = found(outcome, is_cleaned=report.is_cleaning, num_triggers=num_triggers)
     rest = "" if outcome == "inconclusive" else _rest(report)
     limits = FoundLimits.of(report.before, report.policy, report.scan)
     compared = report.before, report.after, report.verdict.attacks
@@ -128,7 +128,7 @@ def headline(report: Report) -> Headline:
 
 
 def _sentence(report: Report) -> str:
-    is_cleaned, reported = report.kind == "sanitize", report.verdict
+    is_cleaned, reported = report.is_cleaning, report.verdict
     failed, passed = _named(report, "fail"), _named(report, "pass")
     tested = "tested and judged" if _spared(report) else "tested"
     match reported.outcome:

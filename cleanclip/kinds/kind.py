@@ -41,6 +41,8 @@ class Input:
     """Whether the model is trained on it, and its kind therefore the recipe's to say."""
     about: str | None = None
     """For people, where its name does not say it."""
+    used_for: str = "training"
+    """Of a dataset, in a word for people."""
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -167,12 +169,18 @@ def anchor(part: str) -> Input:
 
 def labelled(part: str) -> Input:
     """The labelled images that are measured on, named in that part of the order."""
-    return Input(column="labelled_dataset_id", pointer=f"/{part}/dataset_id", roles={"labelled": "labelled"})
+    return Input(
+        column="labelled_dataset_id",
+        pointer=f"/{part}/dataset_id",
+        roles={"labelled": "labelled"},
+        used_for="audit",
+    )
 
 
 RETRIEVAL = Input(
     column="retrieval_dataset_id",
     pointer="/audit/retrieval_dataset_id",
     roles={"pairs": "retrieval"},
+    used_for="retrieval",
     fact="has_retrieval",
 )

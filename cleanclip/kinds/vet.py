@@ -17,6 +17,7 @@ VETTED = Input(
     pointer="/vet/dataset_id",
     roles={"pairs": "pairs", "labelled": "labelled"},
     about="The dataset that is vetted: pairs or labelled images.",
+    used_for="vetting",
 )
 TRUSTED = Input(
     column="trusted_dataset_id",
@@ -24,6 +25,7 @@ TRUSTED = Input(
     roles={"pairs": "trusted", "labelled": "trusted"},
     fact="has_trusted",
     about="Samples of the same kind that you trust.",
+    used_for="trusted",
 )
 
 

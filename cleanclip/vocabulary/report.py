@@ -165,6 +165,11 @@ class Report:
     """Of the cleaned weights. None where nothing was cleaned, and from a process that leaves it to the
     second audit."""
 
+    @property
+    def is_cleaning(self) -> bool:
+        """Whether the model was cleaned, or measured only."""
+        return self.kind == "sanitize"
+
     @derived
     def verdict(self) -> Verdict:
         """Raises as `judge` does, where the figures are of different things."""
@@ -187,7 +192,7 @@ class Report:
         OptionsRejected where figures do not fit."""
         audits = [self.before] if self.after is None else [self.before, self.after]
         return (
-            *cautions.before_audit(self.audit, self.policy, is_cleaned=self.kind == "sanitize"),
+            *cautions.before_audit(self.audit, self.policy, is_cleaned=self.is_cleaning),
             *self._before_training(),
             *of_settings(self.architecture),
             *self._hopeless(),

@@ -86,7 +86,7 @@ def not_tested(report: Report) -> list[str]:
         + ("" if report.recipe is None else f" {KNOWN_TO_STAY[report.recipe.method]}"),
         f"Any target class but {quoted(targets_of(report.audit))}; any use but {used}.",
     ]
-    if report.kind == "sanitize":
+    if report.is_cleaning:
         poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning."
         if any(one.kind == "training" for one in report.data):
             poisons = "Whether the labelled images that the model was trained on are clean."
@@ -94,7 +94,7 @@ def not_tested(report: Report) -> list[str]:
         is_said = of_search(report.verdict.outcome, report.verdict.control, report.control)
         if isinstance(report.control, NotSearched) and not is_said:
             sentences.append(report.control.sentence)
-    if report.kind == "sanitize" and _was_controlled_by_no_image(report):
+    if report.is_cleaning and _was_controlled_by_no_image(report):
         sentences.append(
             "Whether the very displacement that controlled the input model still works: no image holds one, "
             "so no audit applies it. The new search looks for another from noise."

@@ -12,7 +12,7 @@ from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_references import MAX_SAMPLES_BYTES
 from app.domain.errors import Conflict, InvalidInput, NotFound
-from app.domain.states import JobKind, JobPhase, JobState
+from app.domain.states import JobPhase, JobState
 from app.live.ports import Ports, PortsDep
 from app.logs import get_logger
 from app.schemas.datasets import DatasetOut, DatasetSamplesOut
@@ -23,6 +23,7 @@ from app.web.kit.addresses import DatasetPath
 from app.web.kit.fields import read_name_or_none
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.skip_reasons import meaning
 
 MAX_JOBS = 25
@@ -186,10 +187,5 @@ def _samples(ports: Ports, file: Artifact | None) -> Samples:
 
 
 def _role(job: Job, row: Dataset) -> str:
-    roles = {
-        "vetting" if job.kind is JobKind.VET else "training": job.dataset_id,
-        "audit": job.labelled_dataset_id,
-        "retrieval": job.retrieval_dataset_id,
-        "trusted": job.trusted_dataset_id,
-    }
-    return ", ".join(role for role, dataset_id in roles.items() if dataset_id == row.id)
+    named = (one for one in KINDS[job.kind].inputs if one.folder is None)
+    return ", ".join(one.used_for for one in named if getattr(job, one.column) == row.id)

@@ -135,7 +135,7 @@ def result_of(report: Report) -> Result:
 
 
 def _label(report: Report) -> str:
-    is_cleaned = report.kind == "sanitize"
+    is_cleaned = report.is_cleaning
     num_triggers = report.before.num_triggers(report.verdict.attacks)
     return f"{headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)}."
 
