@@ -1,5 +1,5 @@
 """Options of the library as fields of a form: bounds, choices and defaults from the JSON schema that the API
-publishes, words from `option_texts`. A field that is left empty is left out of the order.
+publishes, words too. A field that is left empty is left out of the order.
 """
 
 from __future__ import annotations
