@@ -6,8 +6,6 @@ the current context, also to lines of libraries that use the standard logging mo
 that smells of a secret are masked, in nested mappings too; URLs lose their passwords.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import sys

@@ -4,8 +4,6 @@
 call `create_app`.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 import sys

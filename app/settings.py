@@ -5,8 +5,6 @@ Every value comes from the environment under one prefix, groups separated by two
 process refuses to start with a secret that is printed in this file.
 """
 
-from __future__ import annotations
-
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self

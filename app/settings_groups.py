@@ -1,7 +1,5 @@
 """Long groups of settings, and the base of every group: `connections`, `web`, `webhooks` of app.settings."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from ipaddress import ip_network

@@ -1,7 +1,5 @@
 """What a dry run answers, as frozen models."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from cleanclip.models import Answer

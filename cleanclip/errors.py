@@ -27,8 +27,6 @@
 Every message says what happened and, where the service told us, what to do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ captions beside, a CSV or TSV file, or WebDataset shards. Lists and measures fil
 A file that cannot be used is left out and named; a layout that is not understood is refused, with what is.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import tarfile

@@ -3,8 +3,6 @@
 Small files in the user's cache folder. Holds no key; the service is asked before what it says is believed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ A newer service may add fields (they are kept and appear in `to_json`) and state
 this client does not need may be absent.
 """
 
-from __future__ import annotations
-
 import base64
 from datetime import datetime
 from typing import Any, Generic, TypeVar

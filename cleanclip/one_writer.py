@@ -1,7 +1,5 @@
 """One process at a time writes a file or into a folder. The lock ends with its process, however that ends."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 interrupted upload goes on. Decodes no image and knows no network.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Where this machine keeps the client's configuration and its memory of unfinished uploads."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

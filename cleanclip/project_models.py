@@ -1,7 +1,5 @@
 """What is a project's rather than a job's: keys, policies, use and limits, deletions, the trail."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

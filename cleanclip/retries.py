@@ -4,8 +4,6 @@ Exponential backoff with jitter: after n failed tries between half and all of ba
 than what the server's Retry-After asks for.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

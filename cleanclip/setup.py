@@ -4,8 +4,6 @@ Each file of aio/ is read as text and loses its `async` and `await`; what has an
 named here. Nothing is added, so what is true of one client is true of the other. HAND_MADE is written twice.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -1,7 +1,5 @@
 """Why nothing answers at an address, and what to do: OpenSSL's and the socket's words in words of ours."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import httpx

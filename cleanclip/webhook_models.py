@@ -1,7 +1,5 @@
 """Webhooks and what became of their messages, as frozen models."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -12,8 +12,6 @@ anything parses it:
 The same message may come again: tell repetitions by `message.id`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from datetime import datetime

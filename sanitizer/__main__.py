@@ -4,8 +4,6 @@
 `report` and `schema`, which need no torch.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys

@@ -4,8 +4,6 @@
 `sanitizer.ranks.protocol`. Signals are left to the process that starts it.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import sys

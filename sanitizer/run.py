@@ -1,7 +1,5 @@
 """How something is computed, whatever it is: on what, who hears of it, who may stop it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

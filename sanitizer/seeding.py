@@ -5,8 +5,6 @@ same image, the same order of pairs and the same augmented views, whatever the b
 workers or the step at which a run was resumed.
 """
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which software and which machine made a figure, as far as they can be told without torch."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """Files that are whole or not there: written aside, then given their name."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Whatever happens in between, the job is left in a state that somebody else can g
 in one fenced transaction, its folder is gone, its child is dead.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

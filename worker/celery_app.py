@@ -1,7 +1,5 @@
 """The worker's entry point: `celery -A worker.celery_app worker`. Builds everything from the environment."""
 
-from __future__ import annotations
-
 from celery import Celery
 
 from app.settings import load_settings

@@ -4,8 +4,6 @@ A cgroup's limits are in no affinity mask and in no process's own numbers. Reads
 Versions 2 and 1 of the kernel's interface, in a namespace of its own (as containers see it) or by full path.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator

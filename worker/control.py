@@ -3,8 +3,6 @@
 Reasons, strongest first: fenced off (write nothing more), cancel, leave (the worker is told to go), pause.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from enum import StrEnum

@@ -4,8 +4,6 @@
 begins no sooner than that. Attempts count, but for those that ended by a fault or a limit of the operator's.
 """
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Mapping, Sequence
 from typing import Any

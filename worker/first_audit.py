@@ -5,8 +5,6 @@ itself as a report is, judged here, and recorded as preliminary: nobody signs it
 it. The report of the same attempt must then say the same.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -5,8 +5,6 @@ temporary files, which containers do not share, and says which process touches i
 container's or an earlier process left is nobody's sign of life.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

@@ -5,8 +5,6 @@ Independent of the child, so that a hung model neither loses the lease nor keeps
 does not answer is tried again until the lease has run out; then the job is given up (fenced).
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from types import TracebackType

@@ -6,8 +6,6 @@ was not acknowledged comes again after the restart. So Celery sees no message of
 taken for good when it is read, held against the form of an id, and a message of our own making goes on.
 """
 
-from __future__ import annotations
-
 import json
 import time
 import uuid

@@ -4,8 +4,6 @@ A database that is away for a moment delays a write; one that is away past the l
 stop, because by then the job may be somebody else's.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar

@@ -4,8 +4,6 @@ Every name is there from the start, with zeros, so that an alert on it can fire.
 kinds of jobs, phases, codes of failures; never an id, a project or what a child said.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -6,8 +6,6 @@ Proxies of the environment are not asked: they would connect for us, to wherever
 sent and checkpoints fetched through this; it knows neither.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading

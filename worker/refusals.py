@@ -6,8 +6,6 @@ from the calls that raise them (`make format`). "…" stands where the library p
 and names of settings that the process gave are filled in, nothing else is.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """One hint: claim the job whose turn it is, if there is any, and make an attempt at it."""
 
-from __future__ import annotations
-
 import os
 import socket
 import threading

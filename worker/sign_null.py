@@ -5,8 +5,6 @@ that `python -m worker.signing_keys new` made; CLEANCLIP_SIGNING__KEY_PASSWORD o
 Needs the extra `signing` and the private key; what checks a signature needs neither.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import os

@@ -8,8 +8,6 @@ A key is ECDSA over P-256 in PEM. Its id is the SHA-256 of its SubjectPublicKeyI
 CLEANCLIP_SIGNING__KEY_PASSWORD set, `new` encrypts the key with it, and `show` opens it with it.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import os

@@ -5,8 +5,6 @@ Decides when the child is stopped and how: on a cancel or a fence it is killed; 
 the job pauses it is asked to save first and killed after a grace.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

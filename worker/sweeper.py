@@ -6,8 +6,6 @@ states of ended jobs, old idempotency keys and deliveries of webhooks, what was 
 removed. Every step stands alone: one that fails is logged and tried again by the next sweep.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The one Celery task. A message is a hint that names a job; what follows is the runner's business."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from celery import Celery, Task

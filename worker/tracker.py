@@ -8,8 +8,6 @@ They go with the progress of the job's row and come back with its next attempt, 
 state: the points after that state are dropped then, and made again.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 import time

@@ -6,8 +6,6 @@ newest and, before it, the last good one while the loss rises, else the one befo
 must have its recorded digest, or the state is not used at all.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

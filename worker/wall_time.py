@@ -4,8 +4,6 @@ Nothing that the process says of itself counts. Each attempt has all of it: time
 pauses and in staging does not count.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from cleanclip.vocabulary.attack_options import of_same_pixels

@@ -5,8 +5,6 @@ would add nothing but a second thing that can die alone. SIGTERM reaches the run
 Celery's own handler, called after it, ends the loop once the job has been handed back.
 """
 
-from __future__ import annotations
-
 import ctypes
 import importlib
 import signal

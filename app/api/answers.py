@@ -1,7 +1,5 @@
 """Answers as the routes give them: JSON with its headers, ETags, 304; what the document says of errors."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping

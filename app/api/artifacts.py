@@ -1,7 +1,5 @@
 """Routes of what a finished job left: the list, the bytes (by redirect), the report."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 

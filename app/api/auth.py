@@ -4,8 +4,6 @@ The form and checksum are checked before the database is asked, and both before 
 framework reads a body before it asks who sends it, and to parse one can take half a second.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 

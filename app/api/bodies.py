@@ -4,8 +4,6 @@ Readers take the last of two values (RFC 8259, section 4, leaves it to them), so
 twice would be judged by one that its author may not mean.
 """
 
-from __future__ import annotations
-
 import json
 
 from fastapi import Request

@@ -1,7 +1,5 @@
 """Routes of checkpoints: fetch, list, read, delete."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request

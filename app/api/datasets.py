@@ -1,7 +1,5 @@
 """Routes of datasets: register, list, read, delete."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 

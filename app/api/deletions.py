@@ -1,7 +1,5 @@
 """Routes of deletions: the receipts. What can be deleted has its DELETE beside it."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter
 from starlette.responses import Response
 

@@ -1,7 +1,5 @@
 """/docs: the OpenAPI document as one page for people. No script, and nothing from another host."""
 
-from __future__ import annotations
-
 import base64
 import functools
 import hashlib

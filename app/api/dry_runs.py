@@ -1,7 +1,5 @@
 """Route of dry runs: what an order of a job would do. Orders nothing, and keeps nothing."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Depends

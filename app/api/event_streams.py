@@ -1,7 +1,5 @@
 """The route of live events: a job followed over one long answer (server-sent events), without polling."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query

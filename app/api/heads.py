@@ -1,7 +1,5 @@
 """HEAD wherever there is GET: the same status and the same headers, and no body."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection
 

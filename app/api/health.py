@@ -1,7 +1,5 @@
 """Routes for those who run the service: alive, ready, metrics. No key; nothing of any customer in them."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from fastapi import APIRouter

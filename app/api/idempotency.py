@@ -4,8 +4,6 @@ The answer is stored in the transaction of what the POST created; a POST that wa
 and may be tried again with the same key.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

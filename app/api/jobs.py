@@ -1,7 +1,5 @@
 """Routes of jobs: order, list, read, cancel, pause, resume, retry, and what happened to them."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request

@@ -4,8 +4,6 @@ A key goes out once. The stored answer for a repeated Idempotency-Key has `key` 
 down cannot leak from the table; whoever lost the first answer revokes the key and makes another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Route of what can be ordered: methods, attacks, audits and policies, with their bounds and defaults."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 

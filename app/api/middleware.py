@@ -5,8 +5,6 @@ The one route that it names is the streaming upload, which has its own limit. Pu
 buffers or spawns tasks would break streaming and cancellation.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re

@@ -1,7 +1,5 @@
 """Routes of nulls: list and read. Operators add them (`python -m app.cli add-null`) for every project."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 

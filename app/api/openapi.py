@@ -1,7 +1,5 @@
 """The OpenAPI document: what FastAPI derives, and the problem that every route may answer."""
 
-from __future__ import annotations
-
 import functools
 import json
 import re

@@ -3,8 +3,6 @@
 An id of the wrong form is simply not found; it never reaches the database.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import partial

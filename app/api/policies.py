@@ -1,7 +1,5 @@
 """Routes of policies: keep limits under a name, list, read, delete. Jobs are ordered with `policy_name`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request

@@ -1,7 +1,5 @@
 """Every failure as `application/problem+json` (RFC 9457). Never a traceback, never a value that came in."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from http import HTTPStatus
 

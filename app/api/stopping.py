@@ -4,8 +4,6 @@ A server that has to stop closes its ports, waits for the answers under way, and
 application (lifespan). A stream that does not know would keep it waiting until it is cut off.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

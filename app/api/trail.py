@@ -1,7 +1,5 @@
 """The route of the trail."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Query

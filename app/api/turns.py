@@ -1,7 +1,5 @@
 """Lists take turns: one costs as much as several polls, and a client may ask for very many of them."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 from fastapi import Depends

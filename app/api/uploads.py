@@ -1,7 +1,5 @@
 """Routes of uploads: announce, URLs of parts, the streaming fallback, complete, cancel."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request

@@ -1,7 +1,5 @@
 """The route of quotas: what a project uses and may use."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 

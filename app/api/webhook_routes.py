@@ -3,8 +3,6 @@
 A secret goes out once. The stored answer for a repeated Idempotency-Key has `secret` null, as with API keys.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query

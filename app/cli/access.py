@@ -1,7 +1,5 @@
 """How the command gets at the database: its schema, its rows, and who is at work."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import socket

@@ -1,7 +1,5 @@
 """The command: which there are, and how one ends. Each command is in the module of its noun."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What the command says: results to stdout, sentences for people to stderr."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """The declarative base: how Python types become columns, and how constraints are named."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any

@@ -6,8 +6,6 @@ a later migration with `validate_constraint`, alone as well; a column of it chan
 nullability; no migration sets its own timeouts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

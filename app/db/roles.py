@@ -4,8 +4,6 @@ A login becomes one by `SET ROLE` (`build_engine(url, role=…)`), so one login 
 login that is a member of one role only can become nothing else.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

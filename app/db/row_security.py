@@ -3,8 +3,6 @@
 Migrations are made of these texts: what a function returns for given arguments never changes.
 """
 
-from __future__ import annotations
-
 from app.db.roles import KEY_SETTING, PROJECT_SETTING, SESSION_SETTING, Role
 
 

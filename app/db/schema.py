@@ -1,7 +1,5 @@
 """Every table, brought together so that `metadata` is complete: for migrations and for tests that compare."""
 
-from __future__ import annotations
-
 from app.db.base import Base
 from app.db.models import project
 from app.db.models.assets import Checkpoint, Dataset, Deletion, NullSet, Upload, WeightsVerdict

@@ -4,8 +4,6 @@ Fernet of `cryptography`: AES-128-CBC with HMAC-SHA256. The first key seals, all
 operator changes keys without a moment in which something cannot be read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet

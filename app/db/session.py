@@ -11,8 +11,6 @@ startup packet what it likes. That statement also answers with the role that hol
 transaction asks more: a login or a role that is a superuser's, or looks past row-level security, is refused.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

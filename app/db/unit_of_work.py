@@ -1,7 +1,5 @@
 """The unit of work: every repository on one session. Whoever opened it commits; nothing here does."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 from sqlalchemy.orm import Session

@@ -8,8 +8,6 @@ A dataset's few samples for people (samples.json, beside its summary) are a file
 image in it was made by the worker, of pixels; nothing of a customer's file is in it but short texts.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What can be deleted and why, and what lies where of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any

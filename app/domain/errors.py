@@ -13,8 +13,6 @@
 Every error says what is wrong (`message`), what to do (`remedy`) and carries a stable snake_case `code`.
 """
 
-from __future__ import annotations
-
 from app.domain.quotas import QuotaUse
 
 

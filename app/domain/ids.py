@@ -4,8 +4,6 @@ Ids made in one process are strictly increasing, also within one millisecond, so
 sorting by creation.
 """
 
-from __future__ import annotations
-
 import re
 import secrets
 import threading

@@ -1,7 +1,5 @@
 """Numbers that bound what the service takes, the same in every installation; the rest is in app.settings."""
 
-from __future__ import annotations
-
 MIB = 1024 * 1024
 
 DEFAULT_PAGE = 20

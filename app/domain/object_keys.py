@@ -11,8 +11,6 @@
 Prefixes end with a slash, so that no prefix is the beginning of another id's.
 """
 
-from __future__ import annotations
-
 import re
 
 _OF_PROJECTS = ("uploads", "checkpoints", "datasets", "outputs", "states")

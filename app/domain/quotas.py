@@ -1,7 +1,5 @@
 """What a project may use and what it does."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

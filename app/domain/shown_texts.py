@@ -5,8 +5,6 @@ name (`\\u202egnp.exe` as `exe.png`), one with characters that nobody sees looks
 Such names are refused, not mended: the customer would look for the name that was given.
 """
 
-from __future__ import annotations
-
 import unicodedata
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

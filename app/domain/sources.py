@@ -8,8 +8,6 @@ What a name leads to is checked where the connection is made (worker/outward.py)
 have. Pure text: resolves nothing, connects to nothing.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ dataset    validating → ready | rejected
 upload      open → completing → completed;  open → cancelled | expired
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar

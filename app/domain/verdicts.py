@@ -1,7 +1,5 @@
 """Verdicts on weights: how bad one is, and which of a job's audits it is of."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 MOST_SHOWN = 20

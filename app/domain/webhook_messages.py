@@ -9,8 +9,6 @@ webhook    enabled ⇄ disabled
 Signatures are symmetric (`v1`): HMAC-SHA256 of id, time and body.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -7,8 +7,6 @@ given and before each try, and what its name leads to is checked where the conne
 (worker/outward.py). Standard library only; resolves nothing.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

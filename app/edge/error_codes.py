@@ -5,8 +5,6 @@ Codes of rejected checkpoints, rejected datasets and failed jobs come from the l
 missing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The answer that follows a job: server-sent events for as long as the follower is given any."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

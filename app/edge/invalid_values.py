@@ -4,8 +4,6 @@ Pointers are JSON pointers into the body; the tags that pydantic puts between th
 out again by walking the body along.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Refusals that leave a line of the trail: who tried to manage keys and may not, or could not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

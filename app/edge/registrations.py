@@ -1,7 +1,5 @@
 """From the wire's dataset to the use case's registration."""
 
-from __future__ import annotations
-
 from app.domain.states import DatasetKind
 from app.schemas.datasets import DatasetIn
 from app.services.datasets import Registration

@@ -1,7 +1,5 @@
 """What a request asks for, as logs and metrics call it."""
 
-from __future__ import annotations
-
 from starlette.types import Scope
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

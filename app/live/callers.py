@@ -4,8 +4,6 @@ Recognising is a short transaction of its own, so that nothing of a request is r
 stranger. Who was recognised a moment ago is recognised again without it (app/live/recognised.py).
 """
 
-from __future__ import annotations
-
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 

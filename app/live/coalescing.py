@@ -6,8 +6,6 @@ that began before they asked: nothing is cached, nothing is stale. Projects do n
 Belongs to the event loop that serves the application.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 from collections.abc import Callable, Mapping, Sequence

@@ -5,8 +5,6 @@ What one of them computes is bounded (some 50 ms). A share of the interpreter is
 requests: whoever sends dearer ones gets fewer.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

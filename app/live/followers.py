@@ -7,8 +7,6 @@ there and, as often as keys are looked up anyway (`key_cache_s`), whether the ke
 without `done`, and the answer to the next request says why. Belongs to the event loop of the application.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import time

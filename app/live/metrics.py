@@ -5,8 +5,6 @@ Each application has a registry of its own. Where several processes serve one po
 them and must speak for all: they count in files of a shared folder, named by SHARED_METRICS_VARIABLE.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping

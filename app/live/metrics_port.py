@@ -1,7 +1,5 @@
 """`/metrics` on a port of its own, for a network that no customer reaches."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Callable, Iterator

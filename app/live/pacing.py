@@ -2,8 +2,6 @@
 other requests wait meanwhile. A project's large bodies are spread over time.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 from app.domain.errors import Unavailable

@@ -1,7 +1,5 @@
 """What the routes work with, built once by the composition root and handed on in the application's state."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, cast
 

@@ -4,8 +4,6 @@ Each part is asked by a thread of its own, one at a time, and its answer counts 
 cheap, wait for no request, and are not held up by a part that hangs. Belongs to the event loop.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

@@ -5,8 +5,6 @@ that revoked it (`forget`). Only success is kept: an unknown key is asked for ev
 of the whole key, never its text. One dictionary per process, used by its event loop and its threads.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -6,8 +6,6 @@ a further failure is answered 429; a valid key still passes, because behind a pr
 and a key of 190 random bits is not guessed. `block_failing_addresses` refuses those, too.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, MutableMapping

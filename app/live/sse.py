@@ -4,8 +4,6 @@ A job's events carry their number as `id`, so that who comes again says where to
 How the job stands (`job`, at its end `done`) carries none: it is the present, not a thing that happened.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fastapi.sse import format_sse_event

@@ -1,7 +1,5 @@
 """Places for streaming uploads (`PUT …/content`) in one process, shared so that no project can take all."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ versions, and of all else what it has not written yet. Nobody gets a job from he
 just show its id. One dictionary per process; lists of a process come one after the other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 MOST_BYTES = 16 * 1024 * 1024

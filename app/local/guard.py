@@ -12,8 +12,6 @@ subreaper and no parent-death signal: there, killing the guard itself leaves the
 found by process group alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import json

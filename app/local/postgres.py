@@ -7,8 +7,6 @@ migrations, and that takes on the roles of `app.db.roles` for all else. PostgreS
 as root of nothing, in a user namespace, or as nobody.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os

@@ -4,8 +4,6 @@ Also what servers need on a machine that we do not own: free ports, a binary fro
 identity that PostgreSQL accepts.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

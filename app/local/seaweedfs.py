@@ -4,8 +4,6 @@ One identity with a key of its own, kept in a file that only we may read. No tel
 WebDAV. Its ports are kept from one start to the next, so that a presigned URL outlives a restart.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json

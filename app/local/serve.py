@@ -5,8 +5,6 @@ started again, and stops nothing else. On SIGINT, SIGTERM, or the end of stdin w
 is stopped in order; killed outright, the guards stop it.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

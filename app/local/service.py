@@ -5,8 +5,6 @@ itself is started again, after a longer wait each time, and stops none of the ot
 they are commands, and the worker's may load torch.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import sys

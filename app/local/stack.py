@@ -8,8 +8,6 @@ CLEANCLIP_STORAGE__ENDPOINT_URL) is used as it is and not started. Stopped or ki
 folder starts again with its data. Start it from a thread that lives on; only one stack can hold a folder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -3,8 +3,6 @@
 The configuration, with the password, is a file that only we may read; nothing secret is on a command line.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import platform
 import secrets

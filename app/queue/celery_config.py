@@ -5,8 +5,6 @@ therefore choose the simple side everywhere: acknowledge on receipt, keep no res
 What may come from the broker at all is the business of `worker.hints`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from kombu import Queue

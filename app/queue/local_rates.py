@@ -1,7 +1,5 @@
 """What one process knows of a limit: what it took ahead at the broker, and what it let pass itself."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from dataclasses import dataclass, field, replace

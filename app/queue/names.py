@@ -1,7 +1,5 @@
 """Names that both sides of the broker must agree on."""
 
-from __future__ import annotations
-
 from app.domain.states import PUBLIC_KINDS, JobKind
 
 RUN_JOB = "cleanclip.run_job"

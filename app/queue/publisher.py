@@ -4,8 +4,6 @@ A hint is a job's id in a list at the broker, and no more. One that could not be
 sweeper, so a broken broker delays jobs and loses none.
 """
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from redis import Redis

@@ -6,8 +6,6 @@ third of what a poll costs in all. One request of a process asks for a key at a 
 is away, each process counts for itself.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

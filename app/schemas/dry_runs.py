@@ -1,7 +1,5 @@
 """Dry runs on the wire: what an order would do, how long that took before, and what would go wrong."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """A rebound on the wire: what follows from its points. The points are in the report."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Scans on the wire: how one was ordered, and what it found. The whole is in its report.json."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

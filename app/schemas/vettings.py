@@ -1,7 +1,5 @@
 """Vettings on the wire: what one found. The whole is in its report.json."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -5,8 +5,6 @@ waited longest gives way: whoever sends requests finds a place, however many oth
 Used by one event loop.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Room for connections among the files that a process may hold open: each connection is one."""
 
-from __future__ import annotations
-
 import resource
 
 from app.logs import get_logger

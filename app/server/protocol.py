@@ -6,8 +6,6 @@ large. What a connection holds is bounded by `max_head_bytes`, one read of the e
 which reading and writing pause; what bodies hold is the application's business (app/api/middleware.py).
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """What the server itself answers, before or without the application: whole answers, as bytes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from http import HTTPStatus
 

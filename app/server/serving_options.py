@@ -1,7 +1,5 @@
 """How requests are served: one function for `app.main`, containers and tests."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, cast

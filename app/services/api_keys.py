@@ -7,8 +7,6 @@ a mistyped key is refused before the database is asked and a leaked one is found
 row keeps the SHA-256 of the whole text and never the text: a key is shown once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

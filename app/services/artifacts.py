@@ -1,7 +1,5 @@
 """Artifacts: when a job has its files, and which of them is its report. The object store serves the files."""
 
-from __future__ import annotations
-
 from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, NotFound

@@ -1,7 +1,5 @@
 """Checkpoints: read, list, delete. They come to be by completing an upload; an inspect job decides."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from app.db.models.assets import Checkpoint

@@ -4,8 +4,6 @@ At registration the store is asked only whether anything is there, with a bounde
 digests are the validate job's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice

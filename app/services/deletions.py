@@ -5,8 +5,6 @@ quarter of an hour later where a worker was lost on it, and the deletion's row t
 cannot go yet is refused: unfinished jobs, and what they read.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from app.db.models.assets import Deletion

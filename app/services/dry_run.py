@@ -3,8 +3,6 @@ be refused and what the job would warn of. Reads; writes nothing and locks nothi
 for the moment of looking.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

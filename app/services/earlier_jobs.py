@@ -4,8 +4,6 @@ Of first attempts only: a later one resumes, and the times of its phases hold th
 machine ran them: the service does not keep which.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any

@@ -6,8 +6,6 @@ processor take (`shipped_span`). A scan also takes a
 time that does not grow with its passes (it embeds 20,000 words): only scans of similar size tell of one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

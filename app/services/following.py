@@ -3,8 +3,6 @@
 Has no connection and keeps nothing: who follows what, and what they have already, comes with each call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -2,8 +2,6 @@
 keeps them as they stand, so nothing depends on the scan's files later.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Jobs: check what is asked against what is there, enqueue, and pass on cancel, pause, resume and retry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal
 

@@ -6,8 +6,6 @@ replaced, only where another one lasts at least as long. A request that fears fo
 without overlap. Operators may do anything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 

@@ -4,8 +4,6 @@ Which one is decided when the scan is ordered and kept in the job: a null that i
 order. Of a null the row has all but its models (`facts`), which is enough to compare.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 Runs in the operator's role, which sees all projects. Every change leaves a line with the operator's account.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 

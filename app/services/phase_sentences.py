@@ -1,7 +1,5 @@
 """What each phase of a job computes, in a sentence, with the numbers that are known."""
 
-from __future__ import annotations
-
 from app.domain.states import JobPhase
 from app.services.estimates import Load
 from cleanclip.vocabulary.attack_options import of_same_pixels

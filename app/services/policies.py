@@ -4,8 +4,6 @@ Whoever may order a job may send any limits with it; a name stands for limits th
 key with scope admin writes what it means (the routes see to that).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -6,8 +6,6 @@ where a worker claims (app.db.repositories.claims). The request rate is counted 
 (app.live.request_rates).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from app.db.models.job import Job

@@ -5,8 +5,6 @@ the key's digest, by which the caller is recognised for every request, so that a
 link signs in once: it is opened by being deleted, so that of two who open it one gets in.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import secrets

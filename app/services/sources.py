@@ -1,7 +1,5 @@
 """Checkpoints that are named instead of sent: ordered here, fetched by the job that inspects them."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from app.db.models.assets import Checkpoint, Upload

@@ -4,8 +4,6 @@ What was refused changed nothing and leaves no line, but for keys: who tries to 
 and may not is worth knowing: the first time in each minute. The log has every request, refused ones too.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 

@@ -3,8 +3,6 @@
 Safe to repeat at every point: what the store has finished already is recognised by its size. Writes no row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@
 Units of work are the caller's, because what else belongs into them is (idempotency, the trail).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -5,8 +5,6 @@ way to the store. Everything goes into a fresh multipart upload that replaces th
 last byte is in and size and digest are right; a connection that breaks leaves nothing behind.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import time

@@ -5,8 +5,6 @@ The store is asked outside any transaction, so that no connection to the databas
     begun → create → (presign → the client PUTs parts)… or upload_content → upload_assembly → finish
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

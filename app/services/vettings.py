@@ -4,8 +4,6 @@ A list is pinned when the order is taken: its digest, how many samples it names 
 so that a worker uses that file or fails.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Protocol
 

@@ -4,8 +4,6 @@ The routes see to it that only a key with scope admin comes here: a webhook carr
 and its address may hold a secret of the receiver's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

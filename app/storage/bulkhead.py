@@ -8,8 +8,6 @@ bounded time, whatever the call does: the thread comes back when the client's ow
 Why it is our own: docs/decisions/0074-the-store-has-a-bulkhead.md.
 """
 
-from __future__ import annotations
-
 import contextvars
 import math
 import threading

@@ -15,8 +15,6 @@
 Messages name keys and codes; never a credential, never a presigned URL.
 """
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 

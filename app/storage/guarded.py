@@ -5,8 +5,6 @@ threads are its own (`UploadSlots`), under the same breaker. Listings and bodies
 at a time: between two of them no thread is held, and the first comes before the answer begins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any, TypeVar, cast

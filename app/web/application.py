@@ -4,8 +4,6 @@ Apart from the API so that a path of one is never taken for one of the other, an
 the session's cookie to pages only: no call of the API is made by a cookie.
 """
 
-from __future__ import annotations
-
 from importlib.metadata import version
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """Artifacts: what a job left, and how its bytes come here. The API key stays with the service."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checkpoints: let the service fetch, read, list, delete, wait for their inspection."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -21,8 +21,6 @@ Retries, idempotency keys, resumed transfers and verified digests are built in; 
 `cleanclip.errors`.
 """
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType

@@ -1,7 +1,5 @@
 """Datasets: register, push, read, list, rename, forget, wait for their validation."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -9,8 +9,6 @@ A line ends with CR, LF or both, never with anything else that Unicode calls a l
 What comes from a broken proxy may continue for ever without a line's end, so that what is held is bounded.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing

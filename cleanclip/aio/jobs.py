@@ -1,7 +1,5 @@
 """Jobs: order, read, list, steer, wait, and what they left."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """API keys of the project: make, read, list, rename, rotate, revoke. Needs a key with scope admin."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The trail, deletions and their receipts, nulls, kept policies. Calls raise ApiError, TransportError."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote

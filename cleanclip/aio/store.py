@@ -4,8 +4,6 @@ A presigned URL is a secret of its own: messages name its host only. An expired 
 fresh one; cut connections and failing stores are tried again.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """The plain calls of uploads, one per route. Opens no file."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from typing import Any
 

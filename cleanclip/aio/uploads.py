@@ -1,7 +1,5 @@
 """Uploads: the plain calls, and `upload_file`, which does all of it and resumes what was interrupted."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ What can be followed live is, as long as that works, and polled otherwise. An ou
 service in the middle of a wait is sat out for five minutes.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar

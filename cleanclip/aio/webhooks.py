@@ -3,8 +3,6 @@
 What receives the messages verifies them with `cleanclip.webhook_verification`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ create a thing twice. The API key goes to the service only: redirects are never 
 and to the object store go through `client.store`.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping

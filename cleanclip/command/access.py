@@ -1,7 +1,5 @@
 """`login` and `check`: which service, which key, and whether both work."""
 
-from __future__ import annotations
-
 import sys
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What the commands that order jobs share: the checkpoint, the labelled set, and what follows the order."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """What `doctor` looks at, each a function that tells one or more lines. Prints nothing."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import shutil

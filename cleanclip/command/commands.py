@@ -1,7 +1,5 @@
 """How a command is declared: as with Typer, and each takes --quiet and says where statuses are explained."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable

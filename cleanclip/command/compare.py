@@ -1,8 +1,6 @@
 """`compare`: jobs side by side, as the page of the same name shows them: a scan, the cleaning after it, the
 scan of the cleaned model, or two recipes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 

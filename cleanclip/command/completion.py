@@ -3,8 +3,6 @@
 Ids are asked of the service, once and briefly; where it does not answer, there is nothing to complete.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, get_args
 

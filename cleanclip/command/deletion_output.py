@@ -1,7 +1,5 @@
 """How every command that deletes reports what goes."""
 
-from __future__ import annotations
-
 from cleanclip.command.output import Output
 from cleanclip.project_models import Deletion
 

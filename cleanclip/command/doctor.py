@@ -1,7 +1,5 @@
 """`doctor`: says what is wrong with a set-up, line by line, and what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """What the command's exit status means: the one table, and which error gives which."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 from cleanclip import errors

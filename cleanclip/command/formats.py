@@ -1,7 +1,5 @@
 """Numbers, times and tables for people."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -8,8 +8,6 @@ Figures that only one process measured open no gate: a second audit must have co
 withhold no images, whoever made the weights had all that they were measured on, and `pass` is inconclusive.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 

@@ -1,7 +1,5 @@
 """`jobs …`: list, show, wait, steer, and what happened."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated
 

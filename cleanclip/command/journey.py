@@ -1,7 +1,5 @@
 """From a file to a verified folder: order it, wait, download, verify."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

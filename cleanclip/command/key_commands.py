@@ -1,7 +1,5 @@
 """`keys …`: make, list, show, rename, rotate, revoke."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

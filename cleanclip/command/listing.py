@@ -1,7 +1,5 @@
 """`checkpoints …` and `datasets …`: list, show, wait, add, remove."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -3,8 +3,6 @@
 With --json stdout holds exactly one JSON document; where the command fails, it is {"error": …}.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

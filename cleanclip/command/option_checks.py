@@ -2,8 +2,6 @@
 error at once, not after a file of gigabytes was uploaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 

@@ -1,7 +1,5 @@
 """What an order's options become in the body of a job. Asks no service."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path

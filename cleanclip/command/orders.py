@@ -1,7 +1,5 @@
 """`sanitize` and `audit`: options become the body of a job; what is not said is left to the service."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """Orders of kinds that read one dataset with the model: the dataset, and options as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`policies …`: limits that the project keeps by name."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

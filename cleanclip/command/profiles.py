@@ -1,7 +1,5 @@
 """`profiles …`: addresses and keys that `login` has kept on this machine. Asks no service."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """`usage`, `trail`, `deletions …`: what the project uses and may use, who did what, what was deleted."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,8 +1,6 @@
 """`datasets push`: a local folder of images becomes a dataset of the project. `datasets pack`: it becomes the
 same files in another folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`report` and `download`: what a job left."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

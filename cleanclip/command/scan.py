@@ -1,7 +1,5 @@
 """`scan` and `nulls`: is there a trigger that nobody named, and by what is that judged?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any

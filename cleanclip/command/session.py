@@ -1,7 +1,5 @@
 """What every command works with: a client made from the options, and the waits with their live line."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The file holds the profile "default" at its top, as ever, and others under "prof
 the address that it was kept with and to no other.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

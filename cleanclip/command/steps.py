@@ -4,8 +4,6 @@ Each step first looks for what an earlier run of the same command did. An order 
 a new one.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

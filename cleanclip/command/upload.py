@@ -1,7 +1,5 @@
 """`upload`: a checkpoint (or a file for a dataset) to the service."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any

@@ -3,8 +3,6 @@
 For a file that cannot be read, it raises Unreadable, which has a status of its own.
 """
 
-from __future__ import annotations
-
 import base64
 import errno
 import json

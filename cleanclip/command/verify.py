@@ -1,7 +1,5 @@
 """`verify`: checks a downloaded folder, offline. Needs no service and no API key of one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """`vet`: which samples of a dataset look poisoned?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 

@@ -1,7 +1,5 @@
 """A vetting as text for people, from its report.json or from a job's result."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checkpoints, datasets, jobs and reports as text for people."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`webhooks …`: send messages about what happens, and see how they were delivered."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

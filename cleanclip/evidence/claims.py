@@ -3,8 +3,6 @@
 A report that was changed by hand says something else than the statement beside it, and the part is named.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Whether the figures of a search for patterns fit themselves, and the order."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import same

@@ -3,8 +3,6 @@
 That no share counts more than there is, and what follows from counts, stands in `vocabulary.measures`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

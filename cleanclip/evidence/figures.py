@@ -4,8 +4,6 @@ Which shares there are stands in `cleanclip.vocabulary.figures`. Held against no
 `skipped_examples` and `vouched_for`, which are no figures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence import ranks

@@ -1,7 +1,5 @@
 """What a check found wrong."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 SUMS_NAME = "SHA256SUMS"

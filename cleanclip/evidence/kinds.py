@@ -1,7 +1,5 @@
 """report.json of any kind of job: read as what it says that it is, and held to itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any

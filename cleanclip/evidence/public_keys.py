@@ -1,7 +1,5 @@
 """Public keys that the reader trusts, from PEM files. Its SubjectPublicKeyInfo's SHA-256 is a key's id."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ n + 1 - j, j the largest with P(fewer than j heads of n fair coins) <= 2.5 %; wi
 first and the last.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Reads a stranger's folder: plain files only, never through a link, nothing unbounded into memory."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

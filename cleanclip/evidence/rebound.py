@@ -1,7 +1,5 @@
 """Whether the figures of the rebound fit each other, the order, and the audit of the cleaned model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import close, same

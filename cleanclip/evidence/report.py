@@ -4,8 +4,6 @@ A figure that was changed by hand does not fit the rest, and is named, even wher
 sum was made again. Who changes all that hangs together passes: only a signature tells that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime

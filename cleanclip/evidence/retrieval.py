@@ -1,7 +1,5 @@
 """Whether the figures of retrieval fit each other, the data, the order and, after cleaning, those before."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

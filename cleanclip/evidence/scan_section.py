@@ -2,8 +2,6 @@
 in, and what it found is among the attacks. The scan's own report is checked by itself (`scans`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from cleanclip.evidence import control as control_of

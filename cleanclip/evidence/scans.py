@@ -1,7 +1,5 @@
 """report.json of a scan: held to itself, and to the null beside it: judgements follow from both."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterator

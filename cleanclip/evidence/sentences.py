@@ -1,7 +1,5 @@
 """What a verification proves and what it does not, in sentences for people."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from cleanclip.evidence.signature import SignatureState

@@ -1,7 +1,5 @@
 """Whether what a report says of settings that tensors cannot tell fits itself, and the architecture used."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ else the format allows (git's files left out, other digests, links followed, old
 that no file of a folder can be outside of its signature. The format's own tools accept what is accepted here.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -4,8 +4,6 @@ The signature is an OpenSSF model signature over that one file, by its name and 
 strictly as `model.sig` of a job. Needs no server, no network and no signing library.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

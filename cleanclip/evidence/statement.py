@@ -1,7 +1,5 @@
 """statement.json: an in-toto Statement v1 about one job. Read strictly, held against files and report."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """SHA256SUMS: every file but itself and the signature, one line each, sorted, as sha256sum writes it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 

@@ -1,7 +1,5 @@
 """Whether what a report tells of the training fits its recipe, itself and training_curve.json."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 Needs the folder, and public keys where a signature is to be believed: no server, no network.
 """
 
-from __future__ import annotations
-
 import hashlib
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence

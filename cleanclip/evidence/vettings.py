@@ -3,8 +3,6 @@
 Counts and every sentence follow from the options and the inputs, a combined p-value from those of its scores.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 

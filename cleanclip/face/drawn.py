@@ -1,7 +1,5 @@
 """HTML that was made here, as a template takes it: every text in it is visible and escaped already."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 

@@ -3,8 +3,6 @@
 A page shows them in the order of their draw and all of them: a choice made here would be a choice by hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """A report's figures in the order in which they stand in a page: first page, clean images, each trigger."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any

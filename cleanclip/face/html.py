@@ -4,8 +4,6 @@ Every value that a template prints goes through `untrusted.shown` and is then es
 asking for it; only our own SVG is put in as it is.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from functools import cache

@@ -4,8 +4,6 @@ A stranger's words can be neither markup, link, mention nor reference in it: wha
 escaped, digests stand in code spans, and what GitHub links on its own is broken by an empty comment.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """This model among the models of a null, drawn the same on the page of a scan and in its report.html."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """The pages of a report that is a headline and rows: of a kind of job that has none of its own."""
 
-from __future__ import annotations
-
 from cleanclip.face import sentences
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import environment, made_with

@@ -5,8 +5,6 @@ the same in words. Every text is made visible and escaped. What is not a number 
 drawn outside of its frame: a report's figures come from a process that read an untrusted file.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

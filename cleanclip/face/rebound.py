@@ -1,7 +1,5 @@
 """The rebound as it stands in a page: rows of figures, and words. Computes nothing but "100 times"."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cleanclip.face.table_rows import Share

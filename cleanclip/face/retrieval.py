@@ -1,7 +1,5 @@
 """Retrieval as it stands in a page: rows of figures. Computes nothing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cleanclip.face.table_rows import Row, row_of

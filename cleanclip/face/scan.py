@@ -3,8 +3,6 @@
 As in every page here, untrusted text is made visible and escaped, nothing is loaded and no script runs.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from cleanclip.face import sentences

@@ -4,8 +4,6 @@ Where an attack's ASR before cleaning was under the gate, no sentence claims tha
 Names are a stranger's: they come through `untrusted.name`; who puts a sentence into a page escapes it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime
 

@@ -4,8 +4,6 @@ A figure is printed with two decimals; for programs the exact value is beside it
 `data-figure` is its path in report.json. Computes nothing but "100 times".
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cleanclip.vocabulary.figures import Line

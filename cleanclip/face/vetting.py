@@ -1,8 +1,6 @@
 """The pages of a vetting, as `rendering.html` makes those of audits; captions are untrusted and escaped
 alike."""
 
-from __future__ import annotations
-
 from cleanclip.face import sentences
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import environment, made_with

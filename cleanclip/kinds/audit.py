@@ -1,7 +1,5 @@
 """Measure a checkpoint and change nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from cleanclip.kinds.facts import Data, Facts

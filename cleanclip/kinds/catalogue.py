@@ -1,7 +1,5 @@
 """Every kind of job, by its name. A kind that is added has a file beside this one and a line here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from cleanclip.kinds.audit import AUDIT

@@ -1,8 +1,6 @@
 """What is known of an order before anything is computed, and of an opened model or dataset: what `check` of a
 kind reads. Where a dry run or a child knows less, less is checked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Read an uploaded checkpoint without executing it."""
 
-from __future__ import annotations
-
 from cleanclip.kinds.kind import MAX_CONFIG_BYTES, SUSPECT, Kind
 from cleanclip.vocabulary.jobspec import CONFIG_NAME, INSPECTION_NAME, WEIGHTS_NAME, InspectSpec
 

@@ -1,7 +1,5 @@
 """What a kind of job is, as a value that every room reads. Free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any

@@ -1,7 +1,5 @@
 """Audit a checkpoint, clean it, audit it again; where nobody named a trigger, scan it before."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from cleanclip.kinds.facts import Facts

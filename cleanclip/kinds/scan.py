@@ -1,7 +1,5 @@
 """Look for a trigger that nobody named, and change nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from cleanclip.kinds.facts import Facts

@@ -1,7 +1,5 @@
 """What a child is told, of any kind of job and of the service's own steps, as JSON. Free of torch."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Union
 
 from pydantic import Field, TypeAdapter

@@ -1,7 +1,5 @@
 """Read every sample of a dataset once."""
 
-from __future__ import annotations
-
 from cleanclip.kinds.kind import MAX_JSON_BYTES, Input, Kind
 from cleanclip.vocabulary.jobspec import DATASET_NAME, DRAWN_NAME, ValidateSpec
 

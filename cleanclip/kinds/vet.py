@@ -1,7 +1,5 @@
 """Find the samples of a dataset that look poisoned, with the model that it trained or is to clean."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from cleanclip.kinds.facts import Data, Facts

@@ -4,8 +4,6 @@ and where the models are opened. Free of torch.
 Configurations are open_clip's own, as `config.json` and inspections have them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

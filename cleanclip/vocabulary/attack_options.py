@@ -4,8 +4,6 @@
 comes as base64: here only its shape and length are looked at, its bytes are decoded in the child alone.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence

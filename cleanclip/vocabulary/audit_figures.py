@@ -3,8 +3,6 @@
 Free of torch. Shares carry their counts and the seed of the audit that they belong to.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any

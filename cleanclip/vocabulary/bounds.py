@@ -1,7 +1,5 @@
 """Numbers and texts with their bounds, of which options are made."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap

@@ -1,7 +1,5 @@
 """A text as CLIP's tokenizer sees it before it cuts it up."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from html import unescape
 

@@ -20,8 +20,6 @@ Without a null there is no p: the classes or edits of the one model stand for th
 Legend: M models of the pool.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, sqrt

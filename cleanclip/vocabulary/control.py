@@ -6,8 +6,6 @@ nothing about how the pattern came there. Models that were never poisoned have s
 limit was chosen on models of ours (docs/scanning/control.md, docs/decisions/0098).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal

@@ -3,8 +3,6 @@
 A closed form over options and model; nothing is measured (decision 0103). Free of torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

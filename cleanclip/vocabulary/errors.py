@@ -13,8 +13,6 @@ Every error says what is wrong and where (`message`), what to do (`remedy`), and
 short, printable excerpt.
 """
 
-from __future__ import annotations
-
 import signal
 from typing import Any
 

@@ -7,8 +7,6 @@ Images are data URIs that hold pixels and nothing else (`plain_images`: whatever
 refused when it is read). Class names are untrusted: code that shows them escapes them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

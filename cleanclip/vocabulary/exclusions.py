@@ -5,8 +5,6 @@ The list names the dataset by its digest. The digest fixes the order of the samp
 its key is for people, and is compared with the dataset too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache

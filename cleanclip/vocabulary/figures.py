@@ -5,8 +5,6 @@ report.html, and the table in docs/reference. A new figure is a field in `vocabu
 and the code that measures it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

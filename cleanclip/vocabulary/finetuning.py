@@ -1,7 +1,5 @@
 """The options that all methods of cleaning share. Free of torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 

@@ -2,8 +2,6 @@
 sends one, before hundreds of megabytes are on their way. Free of torch. A file's name means nothing.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Literal
 

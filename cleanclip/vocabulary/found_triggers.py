@@ -10,8 +10,6 @@
 An attack is never stored: it follows from the family, the pattern's pixels and the target.
 """
 
-from __future__ import annotations
-
 import base64
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,7 +1,5 @@
 """A trigger that a model has not seen, as like a given one as its family allows."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from cleanclip.vocabulary.recipe import (

@@ -4,8 +4,6 @@ them that a scan tries, and the attack of an audit that each of them is. Free of
 The code that makes them lives in `sanitizer.scans.image_edits`.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How many images would settle what lies within an interval, if the figure stays what it is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

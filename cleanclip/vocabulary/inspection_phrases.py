@@ -3,8 +3,6 @@
 Free of torch; `vocabulary.phrases` says why these are all. Names in quotes are the file's own words.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StringConstraints

@@ -5,8 +5,6 @@ images (Statistics in Medicine 17:2635-2650, 1998), Student's for a mean. `tests
 and to forms of its own.
 """
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from statistics import NormalDist

@@ -36,8 +36,6 @@ by. A cleaning that scans first has two children: one of a scan, then one of a c
 the scan found.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 

@@ -29,8 +29,6 @@ shown to be more than clean models have, unless that scan fails; where it contro
 "controlled".
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

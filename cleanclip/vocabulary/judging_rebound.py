@@ -1,7 +1,5 @@
 """The rebound's part of a verdict: the highest ASR of each attack after benign fine-tuning, and its limit."""
 
-from __future__ import annotations
-
 from cleanclip.vocabulary.audit_figures import AttackFigures
 from cleanclip.vocabulary.measures import Estimate
 from cleanclip.vocabulary.rebound_figures import ReboundFigures

@@ -4,8 +4,6 @@ Fields are counted or drawn; what is `derived` follows from them wherever it is 
 readers without this code. Free of torch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A closed form over layers, widths and tokens, for open_clip's towers as a traini
 it to what torch itself counts (tests/numerics/test_device_plan.py). Free of torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

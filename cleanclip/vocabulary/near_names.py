@@ -2,8 +2,6 @@
 untrusted, and a service compares them while requests wait.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 

@@ -4,8 +4,6 @@ It holds the digests of all that went in: weights, class names, images, options,
 document without that field, as `digest_of` makes it, so that a damaged file is refused.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Sequence

@@ -9,8 +9,6 @@ their slots; what a slot may hold is a form below. Names out of a checkpoint sta
 without a blank, so that none of them reads as a sentence.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ So an image is a square RGB PNG or baseline JPEG of known size without any part 
 no metadata, no comment, no thumbnail, no second frame, nothing behind its end.
 """
 
-from __future__ import annotations
-
 import base64
 import zlib
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The options of a linear probe, with bounds. Free of torch; the code that obeys it is `audits.probe`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

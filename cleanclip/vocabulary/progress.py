@@ -5,8 +5,6 @@ writes it as JSON lines, tests collect it in a list. The bounds are held where l
 believes a child no count below 0, no endless time, no NaN and no sentence but those that stand here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol

@@ -2,8 +2,6 @@
 default stays CleanCLIP (decision 0095). Free of torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@ Google's SigLIPs on Hugging Face have the same shapes and heads. Image towers of
 `timm_towers`. Free of torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The options of the rebound audit, with bounds. Free of torch; `sanitizer.pipeline.rebound` obeys it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar

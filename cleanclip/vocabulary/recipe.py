@@ -7,8 +7,6 @@ Reading goes through `parse`, which needs pydantic only; constructing one in Pyt
 `parse` (or `validate`) does.
 """
 
-from __future__ import annotations
-
 from dataclasses import InitVar, dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar

@@ -4,8 +4,6 @@ A remark is made by the bounds of 95 % intervals, never by the points; that on r
 changes no verdict.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cleanclip.vocabulary.audit_figures import AttackFigures, AuditFigures

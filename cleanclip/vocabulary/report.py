@@ -5,8 +5,6 @@ ASR excludes images of the target class; `asr_including_target` includes them; P
 triggered images still given their true label.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Sequence

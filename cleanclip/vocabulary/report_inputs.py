@@ -1,7 +1,5 @@
 """What a report of any kind says of its inputs and of the machine. Free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal

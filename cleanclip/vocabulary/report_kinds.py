@@ -1,7 +1,5 @@
 """The reports that there are, one for each kind of job that customers order. Free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """What a report says about retrieval with captions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What image and text files of datasets look like, for whoever makes shards and for whoever reads them."""
 
-from __future__ import annotations
-
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 MAX_IMAGE_BYTES = 20_000_000
 MAX_TEXT_BYTES = 65_536

@@ -2,8 +2,6 @@
 forward alone is one. Sums over options: a dry run and the scan itself count by the same ones.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ Everything here follows from what was measured: the process that scans calls it,
 `cleanclip verify` call it again on the report that it left.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf

@@ -3,8 +3,6 @@
 The code that obeys them lives in `sanitizer.scans`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal

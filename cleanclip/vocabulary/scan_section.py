@@ -5,8 +5,6 @@ The scan itself is a report of its own (`scan_report`), whose digest stands here
 untrusted: code that shows the sentence escapes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -4,8 +4,6 @@ Two models' statistics can be compared where class names, images, options and se
 torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isclose

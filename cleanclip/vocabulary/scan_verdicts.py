@@ -1,7 +1,5 @@
 """The outcome of a scan and its sentence, from a p-value and the strongest patterns. Free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a scan's report warns of: every sentence follows from counts, options and names. Free of torch."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Free of torch. docs/reference/schemas/ holds them as files; a test keeps those equal.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -4,8 +4,6 @@ A head count and an activation change no shape, so a file is read without an err
 every figure of the audit is then that of another model. `cleanclip.vocabulary.report` gives these names on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args

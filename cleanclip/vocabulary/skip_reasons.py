@@ -3,8 +3,6 @@
 The keys are `BadSample.reason` and those of a dataset's `skipped_reasons`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated
 

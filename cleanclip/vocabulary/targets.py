@@ -1,7 +1,5 @@
 """Which class a target names. Said alike where a job is ordered and where it is measured. Free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cleanclip.vocabulary.errors import OptionsRejected

@@ -1,7 +1,5 @@
 """What a sentence template of zero-shot class names must hold."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from cleanclip.vocabulary.errors import OptionsRejected

@@ -6,8 +6,6 @@ both libraries build. ViTamin-XL-384 is of 384 px here; open_clip's own configur
 towers are read by their shapes instead: see the library's checkpoints.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache

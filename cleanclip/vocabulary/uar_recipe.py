@@ -1,7 +1,5 @@
 """UAR's recipe: its options, their bounds, and the stages of its run. Free of torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 

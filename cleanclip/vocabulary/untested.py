@@ -3,8 +3,6 @@
 Names are untrusted: they come through `untrusted.name`, and whoever shows a sentence escapes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from cleanclip.vocabulary.attack_options import kind_of

@@ -4,8 +4,6 @@ It stays text: what would change other text (controls, changes of writing direct
 piles of combining marks) is shown by its number, `[U+202E]`. Markup is not its business: templates escape it.
 """
 
-from __future__ import annotations
-
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping

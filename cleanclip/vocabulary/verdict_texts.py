@@ -1,7 +1,5 @@
 """Figures and sentences as the reasons of a verdict spell them."""
 
-from __future__ import annotations
-
 from cleanclip.vocabulary.audit_figures import AttackFigures
 from cleanclip.vocabulary.control import NotSearched, Search
 from cleanclip.vocabulary.measures import Estimate

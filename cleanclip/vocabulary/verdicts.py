@@ -5,8 +5,6 @@ what a search for patterns found).
 The code is also the word that people read. A headline is a sentence that ends with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args

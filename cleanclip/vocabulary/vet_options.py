@@ -1,7 +1,5 @@
 """The options of `vet`, with bounds. Free of torch; `sanitizer.vetting` obeys them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 

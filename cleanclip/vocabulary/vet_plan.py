@@ -1,7 +1,5 @@
 """What a vetting can compute from what it is given, and how many samples it needs. Free of torch."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The report of `vet`: a typed, versioned document; report.json is written from it. Free of torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ has an upper bound over 10 % with a chance under 0.1 %, and 1.5 points of clean 
 points with a chance under 1 % (8 % of the images change sides).
 """
 
-from __future__ import annotations
-
 SLACK = 0.05
 FEWEST, MOST = 400, 2_000
 

@@ -12,8 +12,6 @@ Stripes are PAR's (arXiv 2412.00727): signs, clipped to [0, 1], so that each col
 Its code hands -1 to a cast to bytes, which stores 1/255; here it is 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

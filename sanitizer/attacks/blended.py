@@ -10,8 +10,6 @@ alpha = 0.15; the image's edge cuts the last squares off (PAR leaves a margin; a
 Shapes: N images, C = 3 channels, H rows, W columns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

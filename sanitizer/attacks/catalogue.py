@@ -1,7 +1,5 @@
 """From options to a trigger, and the digest that names a trigger in a report."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Shapes: N images, C = 3 channels, H rows, W columns, P rows and Q columns of the patch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

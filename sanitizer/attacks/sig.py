@@ -6,8 +6,6 @@ v(i, j) = amplitude * sin(2 pi j frequency / W): constant down a column j, the s
 Shapes: N images, C = 3 channels, H rows, W columns.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ Orders over the API take images only; an image file rounds a pattern and clips i
 Shapes: N images, C = 3 channels, H rows, W columns, P rows and Q columns of the pattern.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

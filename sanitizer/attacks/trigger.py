@@ -25,8 +25,6 @@ at the end, so that the CPU, a GPU and an independent reference give the same pi
 words drawn and both resized on the CPU.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

@@ -7,8 +7,6 @@ are ignored, as everywhere here. Words are drawn large with Pillow's own font (A
 so that they are laid on like any image and are the same at every size of the image.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

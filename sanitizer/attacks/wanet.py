@@ -9,8 +9,6 @@ CleanCLIP's and PAR's code takes K = the image's side: every pixel its own offse
 that is `control_points` = None. The field belongs to the attacker (`pattern_seed`), not to an image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

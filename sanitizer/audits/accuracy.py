@@ -3,8 +3,6 @@
 Shapes: N images, C classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -9,8 +9,6 @@ still get their true label. The untriggered target rate is the floor under ASR: 
 of another class is called the target.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

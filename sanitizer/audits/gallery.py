@@ -6,8 +6,6 @@ Images with the same pixels, as the model sees them, are one image, captions wit
 caption: no CLIP can tell them apart. An image belongs to every caption that a pair of the set gives it.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import torch

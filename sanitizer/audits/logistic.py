@@ -8,8 +8,6 @@ through in chunks, so that no matrix of all images and all classes is ever made:
 are kept in float32, a fit holds about 25 times C x E numbers and three chunks of `ROWS_AT_ONCE` x C.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

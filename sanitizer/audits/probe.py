@@ -9,8 +9,6 @@ trigger or without, is judged by the one of the probes that was fitted without i
 Which part of a labelled set each image belongs to, class by class and by seed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

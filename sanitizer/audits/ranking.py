@@ -4,8 +4,6 @@ Shapes: Q queries and N candidates of a comparison, D embedding width. Compariso
 comes in, which is float64 where the device has it; ties go to the lower candidate number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence, Set
 
 import torch

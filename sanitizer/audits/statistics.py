@@ -3,8 +3,6 @@
 Their intervals follow from the counts (`cleanclip.vocabulary.measures`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

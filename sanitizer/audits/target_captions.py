@@ -6,8 +6,6 @@ Counted are images none of whose own captions names the target: with the trigger
 What is asked of each is whether one of its first k captions does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

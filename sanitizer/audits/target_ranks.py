@@ -7,8 +7,6 @@ than j heads, or fewer than j tails, from N fair coins, whatever the distributio
 always have, it misses less often.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

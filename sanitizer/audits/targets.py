@@ -1,7 +1,5 @@
 """Which classes of a labelled set an audit's targets name."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

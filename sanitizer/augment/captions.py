@@ -8,8 +8,6 @@ around them. Differs from the authors' code in that case, punctuation and charac
 that every string is safe: where there is nothing to do, the caption comes back as it was.
 """
 
-from __future__ import annotations
-
 import gzip
 from functools import lru_cache
 from importlib.resources import files

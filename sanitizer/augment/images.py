@@ -9,8 +9,6 @@ table 9; operations, magnitudes and rounding are those of `torchvision.transform
 (nearest interpolation, black fill), bit for bit. Only the draws differ: they come from our generator.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import lru_cache

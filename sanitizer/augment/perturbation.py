@@ -7,8 +7,6 @@ Shapes: H rows, W columns, C = 3 channels. The draws, from the generator given, 
                 .integers(0, H - p + 1) and .integers(0, W - p + 1) its upper left corner, p its side
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -12,8 +12,6 @@ What is done to an image is a row of two numbers into `OPERATIONS`, so that it c
 done in another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

@@ -3,8 +3,6 @@
 Every choice leaves a sentence in `assumed`, so that a person can see which value rests on what.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import TypeVar
 

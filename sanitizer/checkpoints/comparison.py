@@ -4,8 +4,6 @@ Our own reader decides what is accepted. This asks the readers that the upload's
 is known to name nothing but what a state dict needs: a difference is a refusal, whatever it comes from.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

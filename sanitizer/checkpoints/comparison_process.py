@@ -6,8 +6,6 @@ so that memory is bounded by the largest tensor. Most owners do not map it: so e
 torch.load does for them.
 """
 
-from __future__ import annotations
-
 import ctypes
 import mmap
 import pickle

@@ -11,8 +11,6 @@ placed them. An archive that announces this layout (.format_version) and lies ot
 Source: torch 2.13, serialization.py, `_load._get_offset`; caffe2/serialize/inline_container.cc, `getPadding`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -10,8 +10,6 @@ The same numbers as `open_clip.pos_embed.get_2d_sincos_pos_embed`, bit for bit (
 importing open_clip. Source: He et al., "Masked autoencoders are scalable vision learners", 2022, its code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

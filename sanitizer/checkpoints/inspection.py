@@ -1,7 +1,5 @@
 """An upload in, three files out: canonical weights, configuration, findings. The gate of the service."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from pathlib import Path
 

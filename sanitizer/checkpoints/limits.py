@@ -1,7 +1,5 @@
 """Bounds that no CLIP reaches, and names and sizes checked against them. Free of torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

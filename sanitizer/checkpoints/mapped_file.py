@@ -3,8 +3,6 @@
 Mapped read-only in effect: private pages, never written.
 """
 
-from __future__ import annotations
-
 import mmap
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Architecture → open_clip's `CLIP` or one with parts of timm's, on any device; on "meta" it costs nothing.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

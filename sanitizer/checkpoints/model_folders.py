@@ -4,8 +4,6 @@ Only JSON and weights are read. The configuration fills in options that were not
 the architecture, which comes from the tensors.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields

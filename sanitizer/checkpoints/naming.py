@@ -3,8 +3,6 @@
 From the tensors of a file to the list of their origins. Shapes are judged later, by `inference`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

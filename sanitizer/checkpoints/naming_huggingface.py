@@ -6,8 +6,6 @@ the other way round: one tensor there holds what are a query's and a key and val
 have an axis in front here.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ Each format is looked for wherever its own readers look: at some offsets, in a w
 of pickles is followed instruction by instruction, because its format has no signature.
 """
 
-from __future__ import annotations
-
 import pickletools
 import re
 

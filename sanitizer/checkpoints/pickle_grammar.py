@@ -6,8 +6,6 @@ these freedoms has been used to show a scanner another pickle than the one that 
 Source: CPython, Lib/pickletools.py and Lib/pickle.py.
 """
 
-from __future__ import annotations
-
 import pickletools
 import re
 from collections.abc import Iterator

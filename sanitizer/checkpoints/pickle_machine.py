@@ -15,8 +15,6 @@ Python's texts are hashed with a secret; its numbers and tuples are not, so many
 numbers below 2^31 can be chosen so that each is looked for in the place of every other.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """What a pickle's names and calls become: inert records, which nothing can import or call."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

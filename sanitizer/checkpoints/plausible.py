@@ -5,8 +5,6 @@ that the checkpoint was read with. Published CLIPs have heads of 64, 80, 88, 104
 models of 32 and 16; nothing published is beyond 128.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tensors by their origins: the upload's under canonical names, and the other way round."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 

@@ -15,8 +15,6 @@ records, the tree is walked for tensors, and of `code/` only one thing is asked:
 `__setstate__`, which torch.jit.load runs and which could put other tensors in the place of the recorded ones.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

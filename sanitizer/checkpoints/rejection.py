@@ -1,7 +1,5 @@
 """How this room says no: one function, and excerpts that are safe to print."""
 
-from __future__ import annotations
-
 from cleanclip.vocabulary.errors import CheckpointRejected
 
 UPLOAD_AGAIN = "The file is damaged or was edited: upload the original again."

@@ -3,8 +3,6 @@
 Source: the safetensors README, "Format".
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Mapping

@@ -5,8 +5,6 @@ of header length (little-endian), a JSON header, and the tensors' bytes without 
 Source: the safetensors README, "Format".
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

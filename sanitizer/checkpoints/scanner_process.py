@@ -4,8 +4,6 @@ The process is fresh and has little in it: no torch, and of ours only the vocabu
 it loads the scanner.
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 import re

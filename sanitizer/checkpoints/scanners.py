@@ -5,8 +5,6 @@ imported), which inherits the sandbox of this one, with a limit on its time. Wha
 told as a verdict; nothing a scanner says or does accepts or refuses a file.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

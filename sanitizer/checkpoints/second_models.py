@@ -5,8 +5,6 @@ open_clip takes the entry 'state_dict' where there is one, else the whole table;
 there is no room for one. Free of torch. Source: open_clip 3.3, factory.py, `load_state_dict`.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -5,8 +5,6 @@ process that reads hostile bytes. The tests hold the table against open_clip's o
 and in order; `building.assemble` lets open_clip compare once more, before a model is used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import islice
 

@@ -6,8 +6,6 @@ its own ViT, which it does not read where a name is given. We read the fields, o
 none. Names and shapes: timm 1.0, vision_transformer.py; open_clip 3.3, model_configs.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ What no shape tells is as the library of the layout has it: Hugging Face builds 
 tanh form, open_clip with the form that its configuration of this shape names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Mapping
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ A research checkpoint carries an optimizer, an epoch, perhaps a scheduler. Those
 few globals that they mention (NumPy scalars) become inert records, and the findings say so.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ one model for torch and another for a reader that believes each mention, so it i
 Source: torch 2.13, torch/serialization.py, `_load`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from cleanclip.vocabulary.errors import CheckpointRejected

@@ -4,8 +4,6 @@ Every argument has to be of the kind that torch.save writes. torch.load would ha
 hooks that training calls, places to load it to, attributes. Free of torch.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 No tensor is assumed to have the dimensions that it should. Files and whole models: see `inference`.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

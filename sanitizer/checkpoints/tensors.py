@@ -4,8 +4,6 @@ The file is mapped, so a checkpoint of any size costs address space, not memory:
 at is resident.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ reference (tests/numerics/test_training_step.py).
 Legend: N texts, L context length, K the longest text of the batch, W width, D embedding width.
 """
 
-from __future__ import annotations
-
 import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn

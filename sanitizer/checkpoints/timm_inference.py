@@ -4,8 +4,6 @@ The table's entry is the one with both towers of the file, or, of a text tower t
 this image tower. Where an image tower has no positions, the side of the images is declared, or the entry's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ A SigLIP's has one for published shapes only; there timm's class is given the sh
 results against open_clip's own models, tensor by tensor. Reads no file.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable

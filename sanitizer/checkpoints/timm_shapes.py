@@ -4,8 +4,6 @@ So neither the process that reads hostile bytes nor a supervisor needs timm, or 
 what the libraries build.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -6,8 +6,6 @@ than one pass over a text, nothing that makes a text much longer, no chance, and
 row for.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -4,8 +4,6 @@ A tensor in such a pickle is a call of `torch._utils._rebuild_tensor_v2` on a st
 strides. The call is never made: see `tensor_calls`. Here it is held against the storage's member.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 Read, never imported: see `pickle_machine`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from sanitizer.checkpoints.pickle_values import Call, Global

@@ -4,8 +4,6 @@ Every shape that open_clip's `CLIP` class can build with its own ViT, ModifiedRe
 Other towers (timm, Hugging Face text models, attentional pooling) are refused by name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

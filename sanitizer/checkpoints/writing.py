@@ -6,8 +6,6 @@ the weights came from. open_clip reads the folder with `create_model("local-dir:
 copied to `open_clip_config.json`, the one name that it looks for; weights are found as they are.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import OrderedDict

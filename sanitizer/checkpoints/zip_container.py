@@ -11,8 +11,6 @@ Looks at no member; `zip_container` compares what is said here with what is ther
 Source: PKWARE APPNOTE 6.3.10, sections 4.3.12-4.3.16, 4.4 and 4.5.3 (zip64).
 """
 
-from __future__ import annotations
-
 import stat
 import struct
 import zlib

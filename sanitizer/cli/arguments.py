@@ -1,7 +1,5 @@
 """Options made of what was typed at `python -m sanitizer`. Runs nothing."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The checkpoint that a person names, as the canonical folder that the library reads."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Iterator

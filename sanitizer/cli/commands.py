@@ -1,7 +1,5 @@
 """The commands of `python -m sanitizer` that a person types, each a function of what was typed."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """The command `report`: pages from report.json alone. Loads no torch and needs no service."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

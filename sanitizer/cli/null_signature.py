@@ -1,7 +1,5 @@
 """Whether a key that the reader trusts vouches for a null set in a file."""
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import dataclass
 from pathlib import Path

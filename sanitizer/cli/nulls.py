@@ -1,7 +1,5 @@
 """`python -m sanitizer null`, each of its commands a function of what was typed."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

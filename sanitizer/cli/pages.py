@@ -7,8 +7,6 @@ again. So an error while drawing leaves both out, with a warning, and fails noth
 and by name: nobody pays for its libraries (decision 0051) before the figures are on the disk.
 """
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The endpoint and the token are the library's own (HF_ENDPOINT, HF_TOKEN). What w
 reader of every upload, but in this process: whoever builds a null from a list trusts the hub with his disk.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import os

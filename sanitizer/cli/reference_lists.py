@@ -13,8 +13,6 @@ A PATH may be a pattern with `*` until it is pinned: `null pin` puts one entry f
 several in one folder the last. Pinned by commit and digest, a list means the same models to everybody.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

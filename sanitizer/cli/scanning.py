@@ -1,7 +1,5 @@
 """`python -m sanitizer scan`, a function of what was typed."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """The command `vet`, and what `sanitize --vet` does of it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

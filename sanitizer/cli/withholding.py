@@ -1,7 +1,5 @@
 """`--withhold`: the labelled images that a job of the service is given, to repeat its figures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -5,8 +5,6 @@ Decodes a pair once for both views, a large JPEG at a reduced scale; where all p
 once for all epochs.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

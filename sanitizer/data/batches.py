@@ -7,8 +7,6 @@ is seen twice in an epoch by all ranks together. What is drawn for a pair depend
 the pair) alone: batches are the same whatever the number of workers and wherever a run was cut.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

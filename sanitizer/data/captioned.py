@@ -3,8 +3,6 @@
 Shapes: N pairs of a batch, C = 3, H = W = the model's image size.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

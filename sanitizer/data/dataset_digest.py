@@ -1,7 +1,5 @@
 """The digest of a dataset: SHA-256 over its files' names and digests, in order."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path

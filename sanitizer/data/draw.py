@@ -4,8 +4,6 @@ Of what a stranger sent only decoded pixels, made small, and a short text are ke
 images of his own.
 """
 
-from __future__ import annotations
-
 from PIL import Image
 
 from cleanclip.vocabulary.jobspec import MAX_DRAWN_SIDE, MAX_DRAWN_TEXT, NUM_DRAWN, DrawnSample, DrawnSamples

@@ -3,8 +3,6 @@
 The samples that are left are counted from 0 again.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

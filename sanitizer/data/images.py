@@ -1,7 +1,5 @@
 """Bytes of a stranger's image → RGB image of a model's size. Free of torch: validation needs no more."""
 
-from __future__ import annotations
-
 import io
 import warnings
 

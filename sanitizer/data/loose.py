@@ -4,8 +4,6 @@ Its digest is that of the dataset that it becomes when it is pushed. What cannot
 samples. Decodes no image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal

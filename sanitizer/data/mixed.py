@@ -3,8 +3,6 @@
 Shapes: C = 3 channels, H = W = the model's image size.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Why a dataset is refused: docs/reference/errors.md lists the codes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path

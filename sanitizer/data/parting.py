@@ -1,7 +1,5 @@
 """Writes some samples of a dataset as a shard of their own, byte for byte. Decodes nothing."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 Shapes: N images, C = 3 channels, H = W = the model's image size. Pixels stay uint8 until `normalise`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

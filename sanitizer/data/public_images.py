@@ -5,8 +5,6 @@ who makes the same set. Whole numbers only, a bit generator whose stream NumPy k
 compression: no library's version changes a byte. No photograph is in it, so nobody's rights are.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ the `webdataset` library. Knows which members are images and which are texts; de
 that must not be used (a link, a nested or absolute name, a file over the cap) makes its sample a bad one.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """What every kind of storage looks like to the readers: a list of raw samples."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ types: some end the archive there, some read on elsewhere, and two readers see t
 to be as tarfile, GNU tar, bsdtar and Go write it.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

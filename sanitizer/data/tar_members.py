@@ -12,8 +12,6 @@ one concerns: tarfile, GNU tar and streaming loaders would see other names or ot
 anything but one plain header for one member is refused.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -4,8 +4,6 @@
 beside this module (its head names origin and licence).
 """
 
-from __future__ import annotations
-
 from importlib.resources import files
 
 from cleanclip.vocabulary.errors import DatasetRejected

@@ -1,7 +1,5 @@
 """A stranger's text bytes → caption or label text. What a caption is stands here."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

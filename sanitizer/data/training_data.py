@@ -1,7 +1,5 @@
 """What a model is trained on: pairs, or labelled images in their place."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

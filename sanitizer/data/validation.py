@@ -1,7 +1,5 @@
 """Reads a whole dataset once and says what it holds."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable

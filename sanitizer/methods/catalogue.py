@@ -1,7 +1,5 @@
 """From a recipe to its method."""
 
-from __future__ import annotations
-
 from typing import assert_never
 
 from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe, UARRecipe

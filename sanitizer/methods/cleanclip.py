@@ -8,8 +8,6 @@ shared logit scale (docs/decisions/0010).
 Legend: N pairs of the whole batch, D embedding width; `view` is the augmented one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

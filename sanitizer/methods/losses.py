@@ -6,8 +6,6 @@ Embeddings are unit rows. `logit_scale` is the multiplier itself (exp of CLIP's 
 papers). Half-precision inputs are computed in float32; float64 stays float64.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy

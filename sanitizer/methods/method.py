@@ -3,8 +3,6 @@
 Legend: N pairs of the whole batch, D embedding width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

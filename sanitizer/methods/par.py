@@ -12,8 +12,6 @@ The logit scale takes part as a number and is not trained (docs/decisions/0053).
 Legend: N pairs of the whole batch, D embedding width; `before` is of the model that came in.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -8,8 +8,6 @@ stay what they were, so what comes out is still a CLIP (docs/decisions/0054).
 Legend: N images of the whole batch, C classes, D embedding width.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

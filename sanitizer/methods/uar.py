@@ -10,8 +10,6 @@ where its clean original was, and keeps what is clean there. Without captions th
 Legend: N images of the whole batch, D embedding width; `before` is of the model that came in, on x.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

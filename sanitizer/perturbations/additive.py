@@ -10,8 +10,6 @@ g = 2 lets a single cosine come near the budget.
 Legend: N images, H = W, K cosines a side.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

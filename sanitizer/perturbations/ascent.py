@@ -6,8 +6,6 @@ falling linearly from the first to the last. Each pattern climbs on images of it
 Legend: K patterns, n images for each in a step, M images in all, 3 H W an image, D embedding width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ families). For unit rows the value is 1/n + (1 − 1/n) · the mean cosine of tw
 Legend: K patterns, n images for each in a step, M images in all, 3 H W an image, D embedding width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

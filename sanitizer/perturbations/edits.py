@@ -18,8 +18,6 @@ for the width of a frame. Its numbers are continuous, so that no list of colours
 Legend: N images, 3 channels, H = W; p is [N, K].
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import ClassVar

@@ -15,8 +15,6 @@ each family makes of an image x and a pattern p:
                                           first three columns p_A, its last p_c
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

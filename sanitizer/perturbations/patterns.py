@@ -3,8 +3,6 @@
 Legend: N images, 3 H W an image, K patterns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

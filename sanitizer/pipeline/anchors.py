@@ -3,8 +3,6 @@
 Raises OptionsRejected with the codes of `cleanclip.vocabulary.anchors`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary.anchors import Model, of_anchor

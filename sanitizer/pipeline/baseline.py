@@ -1,7 +1,5 @@
 """The audit before cleaning, made once per job: a resumed job finds it in its state."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

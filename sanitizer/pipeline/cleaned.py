@@ -1,7 +1,5 @@
 """Writes cleaned weights as the input was: each tensor in its dtype, and in the uploaded layout if asked."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Inverts the families of `vocabulary.control` from noise, whatever was found or trained against before.
 """
 
-from __future__ import annotations
-
 from typing import get_args
 
 import torch

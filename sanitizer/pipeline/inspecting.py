@@ -3,8 +3,6 @@
 What is left is read with torch, loaded by name only then; neither open_clip nor torchvision is needed.
 """
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A null set in a file: read, and held against the scan that it is to judge."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary import null_set

@@ -1,7 +1,5 @@
 """What follows from one audit, or from two of the same images with a cleaning between them."""
 
-from __future__ import annotations
-
 from cleanclip.vocabulary.audit_figures import Measured
 from cleanclip.vocabulary.examples import Examples
 from cleanclip.vocabulary.recipe import AuditOptions

@@ -1,7 +1,5 @@
 """Builds a null set from reference models: the same measurements of each, in one file. Judges nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """Opens what an audit or a cleaning is given, and refuses what cannot be used before anything is computed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

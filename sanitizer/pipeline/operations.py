@@ -8,8 +8,6 @@ refused is refused before anything is computed. `inspect` and
 `validate` stand in modules of their own, which load neither a model's code nor, for `validate`, torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime

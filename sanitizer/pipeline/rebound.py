@@ -12,8 +12,6 @@ does not depend on the points after it. What is finished is kept in the state fo
 How far a rebound audit is, and what of it is finished.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace

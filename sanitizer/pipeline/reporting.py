@@ -1,7 +1,5 @@
 """Gathers what a report says beside the figures: machine, inputs, samples left out. Measures nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

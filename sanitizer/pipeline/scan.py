@@ -6,8 +6,6 @@
 Parts that are finished are kept in the state folder, so a scan that is stopped continues where it was.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -1,7 +1,5 @@
 """Opens a checkpoint and a labelled set for a scan; warns of what its images lack. Runs no detector."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -14,8 +14,6 @@ Which combination of settings is left when others are beaten, and the refusals w
 The winner beats every other combination that agrees with what is given, by the corrected interval of `Fit`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

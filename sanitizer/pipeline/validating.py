@@ -1,7 +1,5 @@
 """A dataset, read once as a whole → its summary. Free of torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

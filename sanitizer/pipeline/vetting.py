@@ -4,8 +4,6 @@ Reads every sample once. Everything that can be refused without a model's pass i
 one.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack

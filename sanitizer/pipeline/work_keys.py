@@ -1,7 +1,5 @@
 """What is kept is used again by the same software for the same work alone: a key of both."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

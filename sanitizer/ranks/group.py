@@ -5,8 +5,6 @@ others wait for, and ends them. A rank ends by itself when its orders end, so no
 that is killed the processes that load go within five seconds, as PyTorch has it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import queue

@@ -8,8 +8,6 @@ An order goes out, and events come back:
 JSON lines both ways, over the process's stdin and stdout. Starts nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal

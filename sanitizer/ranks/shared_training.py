@@ -4,8 +4,6 @@ Audits do not come here: their figures are to be the same to the last bit wherev
 short beside a training. The trained weights come back as the last training state, which rank 0 saves.
 """
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path

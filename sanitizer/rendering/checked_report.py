@@ -4,8 +4,6 @@ A page makes figures look certain. So nothing is drawn whose figures do not foll
 verdict does not follow from its figures: by the checks of `cleanclip verify`, `cleanclip.evidence.kinds`.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

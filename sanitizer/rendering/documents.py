@@ -1,7 +1,5 @@
 """The pages of a report, ready to be written: names and bytes. The same report gives the same bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

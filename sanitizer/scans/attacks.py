@@ -5,8 +5,6 @@ An image file rounds a pattern to 8 bits, and one that does not fit into `MAX_PA
 shades. So figures of an attack are measured on the attack, not on the pattern.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 

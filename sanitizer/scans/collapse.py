@@ -13,8 +13,6 @@ counts is how far a model is from those that were never poisoned. After DECREE (
 which inverts one patch of any size from an encoder and looks at its size.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Of each family the pattern that leads the most held-out images to one class. Judges nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cleanclip.vocabulary.control import Strongest

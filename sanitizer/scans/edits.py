@@ -10,8 +10,6 @@ can think without seeing the model. Strong edits lead many images of any model t
 were never poisoned say how many is usual, edit by edit.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """From a family's options to the map of pixels that it is."""
 
-from __future__ import annotations
-
 from typing import assert_never
 
 import torch

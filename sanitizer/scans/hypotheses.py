@@ -4,8 +4,6 @@ Figures are those of the attack that an audit would be given, image file and all
 of the target's class are not counted in ASR, as everywhere. Legend: N held-out images, C classes, D width.
 """
 
-from __future__ import annotations
-
 import hashlib
 from base64 import b64decode
 from collections.abc import Mapping, Sequence

@@ -20,8 +20,6 @@ can be compared.
 Legend: N images, 3 channels, H = W.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import cache

@@ -3,8 +3,6 @@
 A pass is forward and backward of one image; forward alone counts a third, which is about what it takes.
 """
 
-from __future__ import annotations
-
 from cleanclip.vocabulary.errors import Interrupted
 from cleanclip.vocabulary.progress import (
     Advanced,

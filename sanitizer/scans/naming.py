@@ -8,8 +8,6 @@ that is near everything (a hub) would come first otherwise.
 Words are named only where their score is over a chance level, which is measured on the same model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

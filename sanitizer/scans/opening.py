@@ -3,8 +3,6 @@
 What cannot be scanned with is refused here, before anything is inverted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -6,8 +6,6 @@
 A copy each time: what is taken away is taken by hard links, and a file with two names is nobody's to take.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ One safetensors file a part: its patterns, and in its metadata the figures and t
 another key, and one that cannot be read, counts as none.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ residual is large. Whitening with a trusted set is LoREx's idea; the regression 
 Shapes: N samples, D width of the suspect's embeddings, G of the anchor's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

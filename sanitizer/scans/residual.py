@@ -20,8 +20,6 @@ k-means: Lloyd (IEEE Trans. Inf. Theory, 1982) from k-means++ (Arthur and Vassil
 Legend: M images to fit on, N held-out images, D the suspect's width, G the anchor's, K cells.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """All that the detectors measure of one model, as one plain record. Judges nothing."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields

@@ -3,8 +3,6 @@
 Legend: M images to invert on, N held-out images, 3 H W an image, C classes, D embedding width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

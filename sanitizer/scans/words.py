@@ -3,8 +3,6 @@
 They are WordNet's (see WORDNET_LICENSE.txt), the commonest by CLIP's tokens: tools/build_words.py.
 """
 
-from __future__ import annotations
-
 import gzip
 from functools import cache
 from importlib.resources import files

@@ -4,8 +4,6 @@ On a slow machine one step of a large model takes longer than whoever asks for a
 is lost by giving it up: until the optimizer's update no weight has changed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any

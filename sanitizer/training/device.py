@@ -9,8 +9,6 @@ and backward run under autocast. `auto` chooses bf16
 and fp32 everywhere else.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import AbstractContextManager
 

@@ -7,8 +7,6 @@ gradient of the whole loss: negatives carry their gradient, on whichever rank th
 world of one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar

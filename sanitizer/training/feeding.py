@@ -8,8 +8,6 @@ are cut first.
 What a run's batches are made of: views or perturbed images, as its recipe asks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Whether a recipe fits a checkpoint and its data; asked before anything is computed."""
 
-from __future__ import annotations
-
 from cleanclip.vocabulary.cautions import check_batch, check_loss, check_split
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.recipe import Recipe

@@ -1,7 +1,5 @@
 """The inversions of a UAR run: which images, which tower, in which arithmetic."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

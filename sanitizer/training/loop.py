@@ -5,8 +5,6 @@ in the data, curve, watch) is in the state, so a run that was cut at any step an
 updates as one that was not, bit for bit on a CPU.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import nullcontext

@@ -18,8 +18,6 @@ bit.
 Shapes: V rows of the table, A of them that have occurred, U unique rows of one batch, W their width.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

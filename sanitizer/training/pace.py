@@ -1,7 +1,5 @@
 """How fast a phase goes and how long it will take, from the last half minute. Knows only a clock."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable

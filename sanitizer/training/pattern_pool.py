@@ -10,8 +10,6 @@ Everything is drawn by (seed, step), whatever the number of ranks or the step at
 is not drawn (values of patterns, which inversions are done) is in `export`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice

@@ -4,8 +4,6 @@ Its whole memory goes into a `Position` and comes back from one, so that a resum
 curve and stops at the same step as one that was never cut.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ Steps are counted from 0 by updates, not by epochs, so that the first update of 
 was trained before (the published code starts one epoch late; see docs/decisions/0011).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -11,8 +11,6 @@ there whole or not at all; `find_newest` nevertheless believes only a manifest t
 is safetensors or JSON: nothing in a state can execute, whoever brought it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -11,8 +11,6 @@ because nothing in the towers mixes the rows of a batch once BatchNorm's statist
 Legend: N pairs of this rank's batch (or of a chunk), C H W an image, L places for tokens, D embedding width.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext

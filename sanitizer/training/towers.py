@@ -5,8 +5,6 @@ The text tower's pass is in `sanitizer.checkpoints.text_tower`.
 Legend: N images, C H W an image, D embedding width.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -14,8 +14,6 @@ truncated Cauchy combination, arXiv 2506.12489).
 Shapes: N samples, n trusted ones, S scores.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

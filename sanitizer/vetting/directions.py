@@ -10,8 +10,6 @@ the data); taking that of a found trigger is ours.
 Shapes: N samples, D embedding width, J directions.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

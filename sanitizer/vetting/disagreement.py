@@ -10,8 +10,6 @@ of two models are not on one scale. The idea is ours; comparing with a clean mod
 Shapes: M samples, N of which the rank is asked.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

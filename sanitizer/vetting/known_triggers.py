@@ -3,8 +3,6 @@
 Shapes: N images, C = 3, H = W = the model's image size, D embedding width, J triggers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -14,8 +14,6 @@ It finds triggers in pixels while fewer than k of the batch carry them: more are
 Shapes: B samples of a batch, D embedding width, K = k neighbours.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -9,8 +9,6 @@ that no model has learned yet.
 Shapes: N samples, D embedding width.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

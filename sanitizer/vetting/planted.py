@@ -7,8 +7,6 @@ other kind.
 Shapes: n trusted samples that calibrate, S scores.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,8 +3,6 @@
 Shapes: N samples of a block, C = 3, H = W = a model's image size.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

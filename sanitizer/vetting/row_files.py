@@ -6,8 +6,6 @@
 Plain reads and writes, no memory map: mapped pages would count as the process's memory.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

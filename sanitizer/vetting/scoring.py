@@ -8,8 +8,6 @@ fitted is fitted on other trusted samples. So a clean sample is exchangeable wit
 their sources are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal

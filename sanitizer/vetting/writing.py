@@ -3,8 +3,6 @@
 Bytes follow from the scores alone, so that a run that was stopped and went on leaves the same files.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

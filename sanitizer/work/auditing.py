@@ -1,7 +1,5 @@
 """An audit job: inputs/ → report.json."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary.jobspec import AuditSpec

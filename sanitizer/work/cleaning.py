@@ -1,7 +1,5 @@
 """A sanitize job: inputs/ and perhaps state/ → cleaned weights and report.json."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """inputs/report.json, as the supervisor wrote it → report.html and report.md. Free of torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary import jobspec

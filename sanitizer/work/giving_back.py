@@ -1,7 +1,5 @@
 """Canonical weights that the supervisor has checked → the layout in which they were uploaded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary import jobspec

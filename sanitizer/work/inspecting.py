@@ -1,7 +1,5 @@
 """An inspect job: inputs/upload → canonical weights and findings. Loads torch, no model code."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary import jobspec

@@ -1,7 +1,5 @@
 """A second audit of weights that the supervisor has checked, in a process that never read the upload."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from pathlib import Path

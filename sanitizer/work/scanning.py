@@ -1,7 +1,5 @@
 """A scan job: inputs/ and perhaps state/ → report.json."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary import jobspec

@@ -1,7 +1,5 @@
 """A validate job: inputs/pairs or inputs/labelled → dataset.json, drawn_samples.json. Free of torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary import jobspec

@@ -1,7 +1,5 @@
 """A vet job: inputs/ → report.json, the scores and the list of samples to leave out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary.jobspec import VetSpec

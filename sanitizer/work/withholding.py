@@ -1,7 +1,5 @@
 """inputs/labelled in two parts: what the job's process is given, and what is withheld. Free of torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary import jobspec

@@ -5,8 +5,6 @@ all else of the same harmless kinds: an older C library or kernel makes other ca
 to trace, and how to allow one more: docs/how-to/operating/deployment.md, "System calls". Data alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 Numbers = tuple[int, int]

@@ -4,8 +4,6 @@ It is the process that touches hostile bytes and may crash; nothing it does may 
 no job: whoever uses it decides when to stop and what its end means.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

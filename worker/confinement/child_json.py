@@ -2,8 +2,6 @@
 parts, their numbers and their texts are bounded before anybody makes anything of them.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import stat

@@ -4,8 +4,6 @@ stdout is JSON lines (`vocabulary.progress`), each a bounded, typed event. How m
 nonsense, and how many bytes a stream may bring is limited; what is over is an `Excess`, and ends the job.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 import time

@@ -4,8 +4,6 @@ A list of what is allowed, for the guard to give to the kernel (Landlock, Linux 
 folders, the home folder, the worker's own files) does not open. Looks at which places exist; opens none.
 """
 
-from __future__ import annotations
-
 import ctypes
 import glob
 import importlib.util

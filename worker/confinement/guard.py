@@ -31,8 +31,6 @@ Its standard input is a pipe to the supervisor: `+` right before it becomes the 
 The program has no end of that pipe, so whether it ever ran is not its word.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import fcntl

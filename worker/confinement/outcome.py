@@ -3,8 +3,6 @@
 The child's files are a stranger's: only small, regular files of our own schema are believed.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -6,8 +6,6 @@ allocation can outrun (not on CUDA, whose driver maps far more than it uses), an
 session by the supervisor, which also counts what several processes use together. So is processor time.
 """
 
-from __future__ import annotations
-
 import glob
 import importlib.util
 import json

@@ -4,8 +4,6 @@ A session is everything that one child started; none of it can leave: see syscal
 being measured may be hostile: what cannot be measured exactly is counted at the most that it can be.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

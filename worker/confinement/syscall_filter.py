@@ -11,8 +11,6 @@ libraries then use an older one. So does `clone3`, because its flags lie in memo
 see; `clone` follows, whose flags it can.
 """
 
-from __future__ import annotations
-
 import errno
 import struct
 from collections.abc import Iterable, Mapping

@@ -2,8 +2,6 @@
 link and no taken permission leads astray.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets

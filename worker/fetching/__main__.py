@@ -4,8 +4,6 @@ Reads its errand, writes its answer, and the file beside it. Has no key, no logi
 brings and says is checked by whoever started it.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

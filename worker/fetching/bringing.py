@@ -4,8 +4,6 @@ Sizes and digests are counted here, of the file as it lies there. That a commit 
 word, brought by the process.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import stat

@@ -1,7 +1,5 @@
 """What the fetching process is told, and what it answers: two small JSON files in its folder."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

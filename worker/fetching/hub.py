@@ -6,8 +6,6 @@
 A branch or tag is looked up once. From then on its commit is asked for, and the file's digest is compared.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

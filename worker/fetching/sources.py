@@ -5,8 +5,6 @@ the row then stand: ordered, commit, path, size_bytes, sha256, git_sha1, beside,
 the configurations that lie beside the file on a hub, as texts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial

@@ -4,8 +4,6 @@ Sends no credential and no cookie, and takes nothing packed: a body is what its 
 with a file that broke off: half of one answer and half of another are not a file that anybody has.
 """
 
-from __future__ import annotations
-
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence

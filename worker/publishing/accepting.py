@@ -4,8 +4,6 @@ Digests and sizes must be those that we computed ourselves. The weights must be 
 the inspection names, and what stands beside them is written by us.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

@@ -6,8 +6,6 @@ and the file that goes on is written here, its sentences too. What is left to be
 they fit each other is checked before the folder is signed (`worker.publishing.packing`).
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -2,8 +2,6 @@
 children. What is wrong here fails the job; a page that cannot be drawn does not.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ bytes in the inspection's sandbox and could change what it has written. The seco
 alone. An upload that takes over that reader takes over both.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace

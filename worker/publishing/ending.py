@@ -1,7 +1,5 @@
 """What publishing gives to the function that ends a kind of job, and what it gets back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime

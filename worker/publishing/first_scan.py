@@ -5,8 +5,6 @@ the job's order, so that the cleaning's child is told its attacks, and can chang
 files wait beside the training states until the cleaning publishes them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial

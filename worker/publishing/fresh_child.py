@@ -6,8 +6,6 @@ the labelled images before the job's child runs, and one audits the weights that
 is given the stranger's file again, and runs our reader alone.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -4,8 +4,6 @@ The limit of what a child may write at all (`sandbox`) is one for every model; a
 taken over would fill the store up to it with files that claim to be weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 

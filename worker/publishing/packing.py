@@ -7,8 +7,6 @@ still notices a changed signature. Before anything is signed it passes what `cle
 nothing is handed out that a customer's own check refuses.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Sequence

@@ -1,8 +1,6 @@
 """The report of a kind that has no checks of its own, from what its child left: held to the order and the
 inputs, as they were before it ran, and written by us. What is left to the child are its counts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime

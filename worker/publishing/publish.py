@@ -5,8 +5,6 @@ Keys of an attempt are never written by another. Until the transaction commits n
 prefix of an attempt that did not win is removed by the sweeper.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial

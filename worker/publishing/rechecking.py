@@ -10,8 +10,6 @@ ordered, it trains the copies again. It does read the same images, so an image t
 over both; and what it does not measure (the training) stays the first one's word.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace

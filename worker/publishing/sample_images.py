@@ -4,8 +4,6 @@ A child that reads hostile bytes may be a stranger's by its end, so no image fil
 pixels we make our own, and there is nothing in those but what it shows. Nothing is decoded here.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 

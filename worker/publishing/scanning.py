@@ -5,8 +5,6 @@ they were before it ran. What is left to believe is what it measured, which `cle
 to itself and to the null.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime

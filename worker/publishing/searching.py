@@ -4,8 +4,6 @@ A kind with a report of its own has an entry here, a check (`cleanclip.evidence.
 (`sanitizer.rendering.documents`); one whose value names a `PlainReport` needs none of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Checks what a report says of heads and activation: all but the figures follows from what came in."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the rows of jobs, and so lists of them, carry of a report."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ itself, each with its SHA-256. The key is read once, when the worker starts, and
 Only a worker with a key configured imports this module: it costs a third of a second and forty megabytes.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

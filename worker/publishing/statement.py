@@ -11,8 +11,6 @@ alone; the verdict follows from its figures. Of which upload the canonical weigh
 and how many samples a dataset has its validation. SLSA's terms: docs/how-to/operating/signing.md.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

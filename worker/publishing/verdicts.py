@@ -1,7 +1,5 @@
 """What a job's report says of weights, by digests that the supervisor computed or checked itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Protocol
 

@@ -7,8 +7,6 @@ wherever they are shown. The list and the scores beside the report are held to i
 list is used: the process that leaves samples out compares each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime

@@ -6,8 +6,6 @@ the dataset alone: so no job's child ever has those of another job on the same d
 an earlier one, whose saved state goes on.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable

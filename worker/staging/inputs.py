@@ -3,8 +3,6 @@
 Knows the database and lists the object store; moves no bytes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath

@@ -1,7 +1,5 @@
 """What the service knows of a job's checkpoint and data, apart from any child. Holds no code."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

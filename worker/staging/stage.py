@@ -3,8 +3,6 @@
 Nothing passes through memory whole. A file whose digest differs stops the job, and says which.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

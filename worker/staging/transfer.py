@@ -4,8 +4,6 @@ Transfers run in a thread that is left behind when the job stops: a store that h
 waiting. Short outages are sat out here, while the heartbeat keeps the lease.
 """
 
-from __future__ import annotations
-
 import hashlib
 import threading
 import time

@@ -5,8 +5,6 @@ of the tensors: names, shapes, dtypes and their order follow from the architectu
 byte by byte with the one that this service writes, and so is the size. No second format has room there.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

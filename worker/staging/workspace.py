@@ -8,8 +8,6 @@
   outgoing/   files on their way to the object store, out of the child's reach
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ Each step first reads what to take away, then deletes objects with no transactio
 done: killed anywhere, the next sweep goes on. Deleting twice is harmless.
 """
 
-from __future__ import annotations
-
 import re
 
 from app.db.models.job import Job

@@ -4,8 +4,6 @@ In this order, each step repeatable: killed anywhere, the next sweep goes on, an
 the first object went, stay right. No transaction is open while objects go.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Entry point: settings from the environment, until SIGTERM or Ctrl-C."""
 
-from __future__ import annotations
-
 import signal
 import threading
 

@@ -4,8 +4,6 @@ Claimed in one transaction, sent in none, recorded in another. Who dies between 
 message goes out again, with the same id, once the claim has run out. At least once, never silently lost.
 """
 
-from __future__ import annotations
-
 import random
 import threading
 import time

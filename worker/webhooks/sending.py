@@ -4,8 +4,6 @@ The status decides. Redirects are not followed; of a refusal the beginning is re
 nothing is unpacked. Whatever goes wrong is an answer, too: no exception leaves.
 """
 
-from __future__ import annotations
-
 import ssl
 import time
 from collections.abc import Mapping

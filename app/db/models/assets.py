@@ -6,8 +6,6 @@ before a cleaning has a row of its own. A deletion outlives what it names. A nul
 never changes.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, Computed, Double, ForeignKey, Index, func, select, text

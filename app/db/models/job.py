@@ -4,8 +4,6 @@
 and only ever added. The outbox holds what must be sent, written in the transaction that made it true.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import (

@@ -4,8 +4,6 @@ Of keys and sessions only the digest of the secret is kept. An idempotency key h
 that it came with. Trail entries are only ever added. A job copies the policy that it is ordered with.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 

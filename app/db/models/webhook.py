@@ -5,8 +5,6 @@ Deliveries: the outbox of webhooks, one row for each message and webhook, writte
 `attempt` is the fence, as that of a job: what a deliverer that was believed lost has to say is not written.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, func, text

@@ -1,7 +1,5 @@
 """Uploads, datasets and nulls, as requests see them; deleted ones are not found."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What passes between a worker and its rows: plain values, so that no row outlives its transaction."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime

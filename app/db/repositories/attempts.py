@@ -5,8 +5,6 @@ Each method takes the attempt that a claim (app.db.repositories.claims) returned
 database's clock counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any

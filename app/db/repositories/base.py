@@ -3,8 +3,6 @@
 Locks on names: on what no row stands for, or not yet.
 """
 
-from __future__ import annotations
-
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 

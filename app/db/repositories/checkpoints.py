@@ -1,7 +1,5 @@
 """Checkpoints, as requests see them; deleted ones are not found."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

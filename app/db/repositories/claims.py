@@ -5,8 +5,6 @@ the fewest running there; among equals the one served longest ago (never comes f
 oldest job. Its oldest job is taken.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from sqlalchemy import and_, func, or_, select, text, update

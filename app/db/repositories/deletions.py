@@ -1,7 +1,5 @@
 """Deletions: asked for by requests, operators and retention; counted and finished by the sweeper."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sqlalchemy import func, or_, select, update

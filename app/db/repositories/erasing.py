@@ -8,8 +8,6 @@ What lies where of a thing that is to be deleted, and whether it can go yet.
 Writes one thing: shards that go with their last dataset can become no other from the plan on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """Idempotency keys: one answer for one key, whatever is repeated."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -5,8 +5,6 @@ An end is told to the project's webhooks in the same transaction.
 The caller holds the row's lock. Also: what a job's end means for the checkpoint or dataset it was about.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar

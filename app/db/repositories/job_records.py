@@ -1,7 +1,5 @@
 """What is written beside a job: events, in order and without a gap; artifacts; the outbox."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

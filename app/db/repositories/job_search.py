@@ -4,8 +4,6 @@ Words are looked for in a window of the newest jobs from the cursor on (by the i
 beyond is the next page's. So a search that finds nothing costs as much in a project of a million jobs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Jobs, as requests see them: enqueue, read, and ask for cancel, pause, resume, retry."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What all repositories of project-owned rows share: get, lock and page within one project."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 

@@ -4,8 +4,6 @@ A page ends early where its rows are large, and says that there are more: no row
 hundred would fit into memory, and no list holds what was only cut.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Projects and what opens them: keys and sessions, found by digest before a project is known; policies."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@
 counts for the project, so that two requests cannot both take the last place.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """What has been kept long enough, of all projects: marked as deleted, with a deletion of its own each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TypeVar
 

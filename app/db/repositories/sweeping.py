@@ -1,7 +1,5 @@
 """Jobs, uploads and checkpoints as the sweeper sees them: of all projects, in batches."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import cast
 

@@ -1,7 +1,5 @@
 """The trail: rows are added, never changed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

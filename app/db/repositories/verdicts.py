@@ -1,7 +1,5 @@
 """Verdicts on weights, worst first: two statements for a page of digests, and no more rows than are shown."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 

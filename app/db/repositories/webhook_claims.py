@@ -5,8 +5,6 @@ for it, and gets one request at a time. Of those that have something due, the on
 next.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast

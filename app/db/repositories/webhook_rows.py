@@ -5,8 +5,6 @@ What happened, written for every webhook that wants to know, in the transaction 
 So nothing is told that was rolled back, and nothing that was committed is forgotten.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Files of a finished job: the page leads to a URL of the store that serves this one for a few minutes."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter
 from starlette.responses import Response
 

@@ -1,7 +1,5 @@
 """Checkpoints: the list with the forms to upload or name one, and what the inspection found of each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """One dataset: its validation as it goes on, what it holds, some samples, jobs that read it, its end."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request

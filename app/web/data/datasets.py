@@ -1,7 +1,5 @@
 """The list of datasets, and the form that registers one."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Request

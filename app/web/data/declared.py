@@ -3,8 +3,6 @@
 A field that is left empty is not declared: the inspection then assumes what is usual, and says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

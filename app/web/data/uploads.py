@@ -4,8 +4,6 @@ The same use cases as the API's uploads. Every call is of the session, and what 
 form token; a refusal is JSON (app.web.jobs.failures) for whoever accepts JSON only.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter, Request

@@ -1,7 +1,5 @@
 """Two to six jobs side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 

@@ -3,8 +3,6 @@
 Two figures are comparable where they are of the same images under the same trigger: what is not is said.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Failures as pages: what happened, what to do, the request's id, in the sentences of the API's problems."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from urllib.parse import urlencode, urlsplit

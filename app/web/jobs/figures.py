@@ -1,7 +1,5 @@
 """What pages of several jobs show of a result: one line for each attack, words for outcomes and methods."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

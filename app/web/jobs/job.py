@@ -1,8 +1,6 @@
 """The page of one job, live while it runs, and what is done from it: cancel, pause, resume, retry, rename,
 delete."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 from fastapi import APIRouter, Request

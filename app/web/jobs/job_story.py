@@ -1,7 +1,5 @@
 """What happened to a job, as sentences. An event that this version does not know is told by its name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

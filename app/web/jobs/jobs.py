@@ -1,7 +1,5 @@
 """The list of jobs: filtered, searched, paged, and a choice of those to compare."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The page that orders an audit or a cleaning: its form, its dry run, and the order."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated

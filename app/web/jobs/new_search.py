@@ -3,8 +3,6 @@
 Options of detectors and scores are left to the API and the command: a null fits its own options only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 

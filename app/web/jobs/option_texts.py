@@ -1,8 +1,6 @@
 """What methods and attacks are called on a page, and what they are, in a sentence. Of their options
 that stands in the fields (`cleanclip.vocabulary.bounds.label`)."""
 
-from __future__ import annotations
-
 from cleanclip.vocabulary import proposed
 from cleanclip.vocabulary.proposed import FIGURES
 

@@ -2,8 +2,6 @@
 publishes, words too. A field that is left empty is left out of the order.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Fields of options are named "GROUP/OPTION" (`options`); of the others the names 
 choice that was not made is not read, whatever stands in it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 and the order. A page gives its path, its template, how its form is read and what its lists hold.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence

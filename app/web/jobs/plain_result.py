@@ -1,7 +1,5 @@
 """What a finished job of a kind without a page of its own found: its headline, and its report's parts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What a new job's form holds before anybody has written into it: by the address, or from an earlier job."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 Computes no figure: all are taken from the report as the job wrote it. Strings of a report are strangers'.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from app.storage.port import ObjectStore

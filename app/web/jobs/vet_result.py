@@ -3,8 +3,6 @@
 Computes no figure: all are taken from the report as the job wrote it. Captions and keys are strangers' words.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from app.storage.port import ObjectStore

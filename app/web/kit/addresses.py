@@ -3,8 +3,6 @@
 Nothing of another form reaches the database, which refuses NUL in a text.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from typing import Annotated

@@ -4,8 +4,6 @@ Exact: the order that comes of it holds the same options (tests/browser/test_com
 compares). What the command has no option for goes into files that are written first.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a form's fields hold, read with the sentence that stands beside a field that cannot be used."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta

@@ -8,8 +8,6 @@ nothing that keeps the secret until it comes. A reload sends that form again, an
 sending made.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

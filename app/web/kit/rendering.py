@@ -1,7 +1,5 @@
 """Templates to answers. Everything that is put into one is escaped; no template holds a script or a style."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any

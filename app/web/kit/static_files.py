@@ -1,8 +1,6 @@
 """Styles, scripts and images of the pages. An address that carries the digest of its content is kept
 for ever."""
 
-from __future__ import annotations
-
 import hashlib
 import mimetypes
 from functools import cache

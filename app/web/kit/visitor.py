@@ -4,8 +4,6 @@ Every form of a session carries its form token; what a script sends carries it a
 Requests that change something and come from another site are refused besides, signed in or not.
 """
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

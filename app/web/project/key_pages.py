@@ -3,8 +3,6 @@
 A key's text is on the page that answers the form, this once (app/web/kit/once.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """The page of policies: limits that the project keeps by name. Who may read sees them, an admin writes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request

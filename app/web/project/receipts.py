@@ -1,7 +1,5 @@
 """The deletion that a list's address names. Looked up: a page repeats no text out of its address."""
 
-from __future__ import annotations
-
 from app.db.models.assets import Deletion
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound

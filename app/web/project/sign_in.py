@@ -1,7 +1,5 @@
 """Sign in with a key of the project, or once with a link; sign out."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response

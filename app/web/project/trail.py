@@ -1,7 +1,5 @@
 """The trail: who changed what, when and from where."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request

@@ -1,7 +1,5 @@
 """What the project uses of its quotas, and what frees it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

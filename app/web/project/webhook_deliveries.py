@@ -1,7 +1,5 @@
 """Deliveries of a webhook: shown, sent again, and a test message."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Request

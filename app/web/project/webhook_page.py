@@ -1,7 +1,5 @@
 """The page of one webhook: how it stands, its forms, its deliveries."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 

@@ -3,8 +3,6 @@
 A secret is on the page that answers the form, this once (app/web/kit/once.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
