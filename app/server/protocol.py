@@ -4,6 +4,8 @@ The parser has no limit of its own: it keeps a header until it is complete, and 
 arrives. Here bytes go to it in pieces, and after each one the connection is ended if the head has grown too
 large. What a connection holds is bounded by `max_head_bytes`, one read of the event loop, and the marks at
 which reading and writing pause; what bodies hold is the application's business (app/api/middleware.py).
+
+Why it is our own, and which servers were compared: docs/decisions/0073-the-server-limits-connections.md.
 """
 
 import asyncio

@@ -5,7 +5,7 @@ bounded time, whatever the call does: the thread comes back when the client's ow
 
 `Breaker`: after some failures in a row nobody is asked for a while; then one call tries, for all.
 
-Why it is our own: docs/decisions/0074-the-store-has-a-bulkhead.md.
+Why both are our own (pybreaker lets one call run at a time): docs/decisions/0074-the-store-has-a-bulkhead.md.
 """
 
 import contextvars
