@@ -36,7 +36,7 @@ from cleanclip.vocabulary.progress import SAMPLES_REUSED
 from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, Policy, parse, parse_recipe, to_json
 from cleanclip.vocabulary.recommended import RecipeSource, model_of
 from cleanclip.vocabulary.scan_options import ScanOptions
-from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
+from cleanclip.vocabulary.scan_report import Hypothesis, ScanReport, dump_scan
 from cleanclip.vocabulary.vet_options import VetOptions
 from cleanclip.vocabulary.vet_report import VetReport, dump_vet_report
 from sanitizer.data.dataset_digest import dataset_sha256
@@ -380,10 +380,11 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         "examples": written["examples"] if options.num_examples else [],
         "conditions": written["conditions"] | {"settled": settled, "anchor_settled": anchor and settled},
     }
-    reported = parse(ScanReport, written)
+    reported = parse(ScanReport, written | {"hypotheses": []})
     judged = scan_judging.judge(reported.statistics, len(names), null, options.detectors)
     studied = scan_judging.worth_studying(scan_judging.candidates(reported.statistics), judged)
-    shown = {(one.detector, one.trigger.family): one for one in reported.hypotheses}
+    found = parse(tuple[Hypothesis, ...], written["hypotheses"])
+    shown = {(one.detector, one.trigger.family): one for one in found}
     first = scan_judging.in_order(studied, judged, lambda found: 0.0)
     hypotheses = tuple(shown[one.detector, one.family] for one in first)
     return scan_judging.rejudged(replace(reported, hypotheses=hypotheses), null)

@@ -24,8 +24,6 @@ from worker.publishing.vetting import check_vet
 from worker.staging.known import Known
 from worker.staging.transfer import file_sha256
 
-pytest.importorskip("numpy")  # the stand-in draws its scores with it
-
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 
 
@@ -66,7 +64,7 @@ class Left:
 
 
 def spec_of(**changes: Any) -> VetSpec:
-    options = {"share": 0.1, "num_shown": 4} | changes.pop("vet", {})
+    options = {"num_shown": 4} | changes.pop("vet", {})
     given = {"data_kind": "pairs", "has_trusted": True, "has_anchor": True} | changes
     return VetSpec(vet=VetOptions(**options), seed=7, **given)
 
@@ -75,9 +73,9 @@ def spec_of(**changes: Any) -> VetSpec:
     "changes",
     [
         {},
-        {"has_trusted": False},
+        {"has_trusted": False, "has_anchor": False},
         {"has_anchor": False, "data_kind": "labelled"},
-        {"has_trusted": False, "has_anchor": False, "vet": {"scores": ("mismatch",), "num_shown": 0}},
+        {"has_anchor": False, "vet": {"num_shown": 0}},
     ],
 )
 def test_an_honest_report_is_believed_and_lists_carry_no_sample(
@@ -100,7 +98,7 @@ def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
 
 
 def test_a_rank_that_the_scores_deny_is_not_believed(tmp_path: Path) -> None:
-    left = Left(tmp_path, spec_of(has_trusted=False))
+    left = Left(tmp_path, spec_of(has_trusted=False, has_anchor=False))
     VET_LIES["a_value_that_its_rank_denies"](left.files)
     with pytest.raises(AttemptFailed, match="outputs_rejected"):
         left.believed()
