@@ -529,7 +529,8 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
     """What a real child would leave of 192 samples, by the share and the scores of `VetOptions`."""
     role, options = spec["data_kind"], parse(VetOptions, spec["vet"])
     given = [name for name in ("trusted", "anchor") if spec[f"has_{name}"]]
-    left = {path.name: path.read_bytes() for path in sorted((KEPT / "_".join(["vetted", *given])).iterdir())}
+    name = "_".join(["vetted", *given, *(options.scores or ())])
+    left = {path.name: path.read_bytes() for path in sorted((KEPT / name).iterdir())}
     found, excluded = json.loads(left["report.json"]), json.loads(left["excluded.json"])
     for one, name in zip(found["data"], (role, "trusted"), strict=False):
         one |= {"kind": name, "sha256": dataset_sha256((path.name, path) for path in files_of(folder, name))}

@@ -75,7 +75,7 @@ def spec_of(**changes: Any) -> VetSpec:
         {},
         {"has_trusted": False, "has_anchor": False},
         {"has_anchor": False, "data_kind": "labelled"},
-        {"has_anchor": False, "vet": {"num_shown": 0}},
+        {"has_trusted": False, "has_anchor": False, "vet": {"scores": ("mismatch",), "num_shown": 0}},
     ],
 )
 def test_an_honest_report_is_believed_and_lists_carry_no_sample(
