@@ -253,7 +253,7 @@ def report_of(
         ("after", "ca_lost", "drift", "retrieval_lost", "training", "control")
     )
     of_cleaning |= {"attack_changes": [], "classes_lost": []}
-    if recipe is not None and cleaned_sha256 is not None:
+    if cleaned_sha256 is not None:
         after = audited(after, options, spec, cleaned_sha256)
         lost = dict(zip((True, False), written["attack_changes"], strict=True))
         of_cleaning = {
@@ -262,7 +262,8 @@ def report_of(
                 lost[one["target"] == options.target] | {"attack": one["name"]} for one in after["attacks"]
             ],
             "retrieval_lost": written["retrieval_lost"] if spec.get("has_retrieval") else None,
-            "training": kept("uar_training.json") if recipe.method == "uar" else written["training"],
+            "training": recipe
+            and (kept("uar_training.json") if recipe.method == "uar" else written["training"]),
             "control": written["control"] | {"seed": seed} if spec.get("searches", True) else None,
         }
     return parse(
@@ -529,8 +530,9 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
     """What a real child would leave of 192 samples, by the share and the scores of `VetOptions`."""
     role, options = spec["data_kind"], parse(VetOptions, spec["vet"])
     given = [name for name in ("trusted", "anchor") if spec[f"has_{name}"]]
-    name = "_".join(["vetted", *given, *(options.scores or ())])
-    left = {path.name: path.read_bytes() for path in sorted((KEPT / name).iterdir())}
+    place = KEPT / "_".join(["vetted", *given, *(options.scores or ())])
+    names = ("report.json", "excluded.json", "vet_scores.jsonl.gz")
+    left = {name: (place / name).read_bytes() for name in names}
     found, excluded = json.loads(left["report.json"]), json.loads(left["excluded.json"])
     for one, name in zip(found["data"], (role, "trusted"), strict=False):
         one |= {"kind": name, "sha256": dataset_sha256((path.name, path) for path in files_of(folder, name))}
