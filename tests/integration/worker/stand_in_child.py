@@ -20,12 +20,11 @@ import socket
 import subprocess
 import sys
 import time
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from cleanclip.vocabulary import jobspec, report, scan_judging
 from cleanclip.vocabulary.attack_options import names_of
@@ -288,13 +287,11 @@ def report_of(
     )
 
 
-def keep_first_audit(
-    folder: Path, change: Callable[[dict[str, Any]], object] = lambda reported: None
-) -> None:
+def keep_first_audit(folder: Path, changes: Mapping[str, Any] | None = None) -> None:
     """As the library keeps it beside its states."""
     spec = json.loads((folder / "spec.json").read_text())
     document = json.loads(report.dump_json(report_of(folder, spec | {"kind": "audit"}, None)))
-    change(document["before"])
+    altered(document["before"], changes or {})
     kept = {"key": "0" * 64, "figures": document["before"], "settled": document["architecture"]}
     (folder / "state").mkdir(exist_ok=True)
     (folder / "state/draft.json").write_text(json.dumps(kept | {"labels": [0, 1], "correct": "11"}))
@@ -399,7 +396,21 @@ def scan(folder: Path, spec: dict[str, Any]) -> None:
     finish(folder, "succeeded", 0, ("report.json",))
 
 
-def work_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) -> None:
+def altered(document: Any, changes: Mapping[str, Any]) -> Any:
+    """With other values at places such as `data.0.sha256`; a function changes the old, `...` drops it."""
+    for place, value in changes.items():
+        *way, last = (int(step) if step.isdecimal() else step for step in place.split("."))
+        part = document
+        for step in way:
+            part = part[step]
+        if value is ...:
+            del part[last]
+        else:
+            part[last] = value(part[last]) if callable(value) else value
+    return document
+
+
+def work_and_lie(folder: Path, *, changes: Mapping[str, Any]) -> None:
     """An honest job's files, with values of its report changed; what is made of them is honest."""
     spec = json.loads((folder / "spec.json").read_text())
     if spec["kind"] not in ("scan", "sanitize"):
@@ -410,120 +421,22 @@ def work_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) ->
         names: tuple[str, ...] = (path.name,)
     else:
         names = write_outputs(folder, spec, "0" * 64)
-    document = json.loads(path.read_bytes())
-    change(document)
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(altered(json.loads(path.read_bytes()), changes)))
     finish(folder, "succeeded", 0, names)
 
 
-def _of_edit(reported: dict[str, Any]) -> dict[str, Any]:
-    return cast(dict[str, Any], reported["statistics"]["edits"]["edits"][0])
-
-
-def _null_that_was_invented(reported: dict[str, Any]) -> None:
-    """Scores of the null's models among which this one is nothing special."""
-    for one in reported["judgements"]:
-        one.update(z=0.5, others=[*range(1, len(one["others"])), 0.0])
-        del one["rank"]
-    del reported["p_value"], reported["verdict"]
-
-
-def _trigger(reported: dict[str, Any], family: str) -> dict[str, Any]:
-    triggers = (one["trigger"] for one in reported["hypotheses"])
-    return cast(dict[str, Any], next(one for one in triggers if one["family"].get("family") == family))
-
-
-def _with_text(image: str) -> str:
-    """The PNG with a chunk that makes no pixel."""
-    data = base64.b64decode(image)
-    text = b"tEXtComment\0<script>alert(1)</script>"
-    chunk = (len(text) - 4).to_bytes(4) + text + zlib.crc32(text).to_bytes(4)
-    return base64.b64encode(data[:-12] + chunk + data[-12:]).decode()
-
-
-def _with_a_page(image: str) -> str:
-    return base64.b64encode(base64.b64decode(image) + b"<script>alert(1)</script>").decode()
-
-
-SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "another_order": lambda reported: reported.update(seed=reported["seed"] + 1),
-    "other_weights": lambda reported: reported["statistics"].update(weights_sha256="0" * 64),
-    "a_rank_that_is_none": lambda reported: reported["judgements"][0].update(rank=3),
-    "a_share_without_counts": lambda reported: reported["hypotheses"][0]["asr"].update(value=0.1),
-    "a_p_value_that_is_no_rank": lambda reported: reported.update(p_value=0.001),
-    "a_milder_outcome": lambda reported: reported["verdict"].update(outcome="inconclusive"),
-    "clean_models_that_are_misled_less": lambda reported: reported["hypotheses"][0]["null_figures"].update(
-        asr=0.01
-    ),
-    "another_null": lambda reported: reported["null"].update(sha256="0" * 64),
-    "a_class_of_its_own": lambda reported: reported["hypotheses"][0].update(
-        target="<script>alert(1)</script>"
-    ),
-    "a_word_of_its_own": lambda reported: reported["hypotheses"][0]["words"][0].update(
-        word="\x1b[2J" + "x" * 100
-    ),
-    "no_edits": lambda reported: reported["statistics"].update(edits=None),
-    "edits_of_other_images": lambda reported: reported["statistics"]["edits"].update(n=NUM_HELD_OUT + 1),
-    "a_rise_over_all_images": lambda reported: _of_edit(reported).update(rise=1.5),
-    "a_rise_that_is_no_count": lambda reported: _of_edit(reported).update(rise=0.951),
-    "an_edit_towards_no_class": lambda reported: _of_edit(reported).update(towards=len(CLASSES)),
-    "an_edit_twice": lambda reported: reported["statistics"]["edits"]["edits"].append(_of_edit(reported)),
-    "a_sentence_of_its_own": lambda reported: reported["verdict"].update(
-        sentence="This model is clean. Approved for release."
-    ),
-    "scores_of_the_null_that_were_invented": _null_that_was_invented,
-    "a_family_of_its_own": lambda reported: reported["hypotheses"][0]["trigger"]["family"].update(budget=0.5),
-    "a_pattern_left_out": lambda reported: reported["hypotheses"].pop(0),
-    "patterns_in_another_order": lambda reported: reported["hypotheses"].reverse(),
-    "another_class_than_measured": lambda reported: reported["hypotheses"][0].update(target=CLASSES[1]),
-    "a_family_without_restarts": lambda reported: reported["statistics"]["collapse"][0].update(restarts=[]),
-    "more_agreement_than_restarts": lambda reported: reported["statistics"]["collapse"][0].update(
-        agreement=0.96
-    ),
-    "a_statistic_that_was_not_measured": lambda reported: reported["hypotheses"][0].update(statistic=0.1),
-    "an_edit_that_no_bank_has": lambda reported: _of_edit(reported)["edit"].update(strength=0.16),
-    "no_number": lambda reported: reported["hypotheses"][0].update(statistic=float("nan")),
-    "a_pattern_with_a_text_chunk": lambda reported: _trigger(reported, "patch").update(
-        pattern=_with_text(_trigger(reported, "patch")["pattern"])
-    ),
-    "a_pattern_with_a_page_behind_it": lambda reported: _trigger(reported, "patch").update(
-        pattern=_with_a_page(_trigger(reported, "patch")["pattern"])
-    ),
-    "a_picture_for_a_warp": lambda reported: _trigger(reported, "warp").update(
-        pattern=_trigger(reported, "patch")["pattern"]
-    ),
-    "no_pattern_of_a_patch": lambda reported: _trigger(reported, "patch").update(pattern=None),
-    "an_image_of_something_else": lambda reported: reported["hypotheses"][0]["trigger"].update(
-        image=base64.b64encode(b"<svg onload='alert(1)'/>").decode()
-    ),
+OTHER = "0" * 64
+"""A digest of something else."""
+SCAN_LIES = {
+    "a_milder_outcome": {"verdict.outcome": "inconclusive"},
+    "other_weights": {"statistics.weights_sha256": OTHER},
+    "weights_of_another_anchor": {"anchor.weights_sha256": OTHER, "statistics.anchor_sha256": OTHER},
+    "no_anchor": {"anchor": None, "statistics.anchor_sha256": None},
 }
-"""What a child that was taken over might say; each must fail the job."""
-
-
-def _of_other_weights(report: dict[str, Any]) -> None:
-    report["anchor"]["weights_sha256"] = report["statistics"]["anchor_sha256"] = "0" * 64
-
-
-ANCHOR_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "figures_of_another_anchor": lambda reported: reported["statistics"].update(anchor_sha256="0" * 64),
-    "figures_without_the_anchor": lambda reported: reported.update(anchor=None),
-    "weights_of_another_anchor": _of_other_weights,
-    "no_anchor": lambda reported: (
-        reported.update(anchor=None),
-        reported["statistics"].update(anchor_sha256=None),
-    ),
-    "an_anchor_of_another_width": lambda reported: reported["anchor"]["architecture"]["model_cfg"].update(
-        embed_dim=3
-    ),
-}
-"""Likewise, of a scan with an anchor."""
+"""What a child that was taken over might say of a scan, the last two of one with an anchor."""
 
 
 # ---------------------------------------------------------------- a vetting
-
-
-Change = Callable[[dict[str, bytes]], object]
-"""Of the files that a child leaves, by their names."""
 
 
 def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
@@ -531,7 +444,7 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
     role, options = spec["data_kind"], parse(VetOptions, spec["vet"])
     given = [name for name in ("trusted", "anchor") if spec[f"has_{name}"]]
     place = KEPT / "_".join(["vetted", *given, *(options.scores or ())])
-    names = ("report.json", "excluded.json", "vet_scores.jsonl.gz")
+    names = ("report.json", "excluded.json", SCORES)
     left = {name: (place / name).read_bytes() for name in names}
     found, excluded = json.loads(left["report.json"]), json.loads(left["excluded.json"])
     for one, name in zip(found["data"], (role, "trusted"), strict=False):
@@ -552,119 +465,43 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
     return left | {"report.json": dump_vet_report(parse(VetReport, found))}
 
 
-def vet(
-    folder: Path, spec: dict[str, Any], change: Callable[[dict[str, bytes]], object] | None = None
-) -> None:
+def vet(folder: Path, spec: dict[str, Any], lie: tuple[str, Mapping[str, Any]] | None = None) -> None:
     say(type="phase_started", phase="vet", total=NUM_PAIRS, unit="samples")
     advance("vet", NUM_PAIRS // 2, NUM_PAIRS)
     files = vet_files(folder, spec)
-    if change is not None:
-        change(files)
+    if lie is not None:
+        lie_of_vetting(files, *lie)
     for name, content in files.items():
         (folder / "outputs" / name).write_bytes(content)
     say(type="phase_finished", phase="vet")
     finish(folder, "succeeded", 0, tuple(files))
 
 
-def vet_and_lie(folder: Path, *, change: Change) -> None:
-    vet(folder, json.loads((folder / "spec.json").read_text()), change)
+def vet_and_lie(folder: Path, *, lie: tuple[str, Mapping[str, Any]]) -> None:
+    vet(folder, json.loads((folder / "spec.json").read_text()), lie)
 
 
-def told_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
-    """A change of report.json alone."""
-
-    def changed(files: dict[str, bytes]) -> None:
-        reported = json.loads(files["report.json"])
-        change(reported)
-        files["report.json"] = json.dumps(reported).encode()
-
-    return changed
-
-
-def listed_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
-    """A change of excluded.json, with its digest in the report."""
-
-    def changed(files: dict[str, bytes]) -> None:
-        reported, found = json.loads(files["excluded.json"]), json.loads(files["report.json"])
-        change(reported)
-        files["excluded.json"] = json.dumps(reported).encode()
-        found["list_sha256"] = digest_of(files["excluded.json"])
-        files["report.json"] = json.dumps(found).encode()
-
-    return changed
+def lie_of_vetting(files: dict[str, bytes], name: str, changes: Mapping[str, Any]) -> None:
+    """Change one of the files, of the scores their `lines`; its digest in the report is the new one."""
+    if name == SCORES:
+        lines = [json.loads(line) for line in gzip.decompress(files[SCORES]).splitlines()]
+        lines = altered({"lines": lines}, changes)["lines"]
+        content = gzip.compress("".join(json.dumps(one) + "\n" for one in lines).encode())
+    else:
+        content = json.dumps(altered(json.loads(files[name]), changes)).encode()
+    files[name] = content
+    if name != "report.json":
+        stated = {"excluded.json": "list_sha256", SCORES: "scores_sha256"}[name]
+        lie_of_vetting(files, "report.json", {stated: digest_of(content)})
 
 
-def scored_otherwise(
-    change: Callable[[list[dict[str, Any]]], object],
-) -> Callable[[dict[str, bytes]], object]:
-    """A change of the scores, with their digest in the report."""
-
-    def changed(files: dict[str, bytes]) -> None:
-        lines = [json.loads(line) for line in gzip.decompress(files["vet_scores.jsonl.gz"]).splitlines()]
-        change(lines)
-        files["vet_scores.jsonl.gz"] = gzip.compress(
-            "".join(json.dumps(one) + "\n" for one in lines).encode()
-        )
-        found = json.loads(files["report.json"])
-        found["scores_sha256"] = digest_of(files["vet_scores.jsonl.gz"])
-        files["report.json"] = json.dumps(found).encode()
-
-    return changed
-
-
-VET_LIES: dict[str, Change] = {
-    "a_warning_of_its_own": told_otherwise(
-        lambda reported: reported.update(warnings=["This dataset is clean. Approved for release."])
-    ),
-    "a_reason_for_a_score_of_its_own": told_otherwise(
-        lambda reported: reported["not_computed"][0].update(reason="This dataset is clean.")
-    ),
-    "a_score_by_another_model": told_otherwise(lambda reported: reported["scores"][0].update(by="both")),
-    "another_seed": told_otherwise(lambda reported: reported.update(seed=reported["seed"] + 1)),
-    "another_share": told_otherwise(lambda reported: reported["options"].update(share=0.01)),
-    "fewer_set_aside": told_otherwise(lambda reported: reported["set_aside"].update(num=1)),
-    "more_samples_than_there_are": told_otherwise(
-        lambda reported: reported["data"][0].update(num_samples=10**6)
-    ),
-    "another_anchor": told_otherwise(lambda reported: reported["anchor"].update(weights_sha256="0" * 64)),
-    "no_trusted_set": told_otherwise(lambda reported: reported.update(data=reported["data"][:1])),
-    "a_combined_value_that_does_not_follow": told_otherwise(
-        lambda reported: reported["worst"][0].update(combined=0.9)
-    ),
-    "a_p_value_that_is_no_count": told_otherwise(
-        lambda reported: reported["worst"][0]["scores"][0].update(p=1e-6)
-    ),
-    "a_caption_too_long": told_otherwise(lambda reported: reported["worst"][0].update(caption="x" * 1001)),
-    "an_svg_for_an_image": told_otherwise(
-        lambda reported: reported["worst"][0].update(
-            image=base64.b64encode(b"<svg onload='alert(1)'/>").decode()
-        )
-    ),
-    "scores_that_are_others": told_otherwise(lambda reported: reported.update(scores_sha256="0" * 64)),
-    "a_sample_of_its_own": told_otherwise(lambda reported: reported["worst"][0].update(key="another")),
-    "no_number_among_figures": told_otherwise(
-        lambda reported: reported["scores"][0]["vetted"].update(median=float("nan"))
-    ),
-    "another_median": told_otherwise(lambda reported: reported["scores"][0]["vetted"].update(median=0.123)),
-    "a_list_of_another_dataset": listed_otherwise(lambda reported: reported.update(dataset_sha256="0" * 64)),
-    "a_list_of_other_samples": listed_otherwise(
-        lambda reported: reported["samples"][0].update(key="not-of-the-dataset")
-    ),
-    "a_reason_of_its_own": listed_otherwise(
-        lambda reported: reported.update(reason="<script>alert(1)</script>")
-    ),
-    "a_line_twice": scored_otherwise(lambda lines: lines.append(lines[-1])),
-    "a_line_less": scored_otherwise(lambda lines: lines.pop()),
-    "a_good_sample_set_aside": scored_otherwise(
-        lambda lines: next(one for one in lines if not one["set_aside"]).update(set_aside=True)
-    ),
-    "a_value_that_its_rank_denies": scored_otherwise(
-        lambda lines: min(lines, key=lambda one: one["combined"])["scores"]["local_density"].__setitem__(
-            0, -9.0
-        )
-    ),
+SCORES = "vet_scores.jsonl.gz"
+VET_LIES = {
+    "fewer_set_aside": ("report.json", {"set_aside.num": 1}),
+    "a_reason_of_its_own": ("excluded.json", {"reason": "<script>alert(1)</script>"}),
+    "a_line_less": (SCORES, {"lines": lambda lines: lines[:-1]}),
 }
-"""Likewise; each with a trusted set and an anchor."""
+"""Likewise, of a vetting with a trusted set and an anchor."""
 
 
 def write_outputs(
@@ -830,14 +667,14 @@ def diverge_and_link(folder: Path) -> None:
 
 def diverge_and_lie(folder: Path) -> None:
     """With an audit that holds what is not a number."""
-    keep_first_audit(folder, lambda reported: reported["ca"].update(successes=float("nan")))
+    keep_first_audit(folder, {"ca.successes": float("nan")})
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=DIVERGED)
 
 
 def tell_of_other_weights(folder: Path) -> None:
     """And go on as if nothing were: who waits for the end waits long."""
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
-    keep_first_audit(folder, lambda reported: reported.update(weights_sha256="0" * 64))
+    keep_first_audit(folder, {"weights_sha256": OTHER})
     say(type="phase_started", phase="finetune", total=NUM_STEPS, unit="steps")
     time.sleep(FOREVER_S)
 
@@ -850,7 +687,7 @@ def tell_one_thing_and_report_another(folder: Path) -> None:
     other = json.loads(report.dump_json(written))["after"]
     for attack in other["attacks"]:
         attack["towards_now"] = None
-    keep_first_audit(folder, lambda reported: reported.update(other))
+    keep_first_audit(folder, other)
     say(type="phase_started", phase="finetune", total=NUM_STEPS, unit="steps")
     time.sleep(2.5)
     finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64))
@@ -917,11 +754,6 @@ def invent_figures(folder: Path) -> None:
     finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64, came_in))
 
 
-def _near_classes(reported: dict[str, Any]) -> None:
-    reported["conditions"].update(num_near=1)
-    del reported["warnings"]
-
-
 def invent_a_search(folder: Path) -> None:
     """A scan or a vetting that fits itself, with words or counts that are not those of the data; the process
     that makes it again is honest."""
@@ -930,10 +762,8 @@ def invent_a_search(folder: Path) -> None:
         work(folder)
     if spec["kind"] == "vet":
         sentence = "This model is clean. Approved for release."
-        vet_and_lie(
-            folder, change=told_otherwise(lambda reported: reported["worst"][0].update(caption=sentence))
-        )
-    work_and_lie(folder, change=_near_classes)
+        vet(folder, spec, ("report.json", {"worst.0.caption": sentence}))
+    work_and_lie(folder, changes={"conditions.num_near": 1, "warnings": ...})
 
 
 def leave_more(folder: Path) -> None:
@@ -1046,27 +876,24 @@ def talk_to_itself(folder: Path) -> None:
     work(folder)
 
 
-def scan_honestly_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) -> None:
+def scan_honestly_and_lie(folder: Path, *, changes: Mapping[str, Any]) -> None:
     """Of a cleaning that scans first, the cleaning's child."""
     if json.loads((folder / "spec.json").read_text())["kind"] == "sanitize":
-        work_and_lie(folder, change=change)
+        work_and_lie(folder, changes=changes)
     work(folder)
 
 
-def _forget_what_was_found(reported: dict[str, Any]) -> None:
-    """An audit of all but the trigger that the scan found, which is the last."""
-    for part in (reported["audit"], reported["before"], reported["after"], reported["verdict"]):
-        part["attacks"].pop()
-    reported["attack_changes"].pop()
-    reported["scan"]["found"][0]["attack"] = None
+def _but_the_last(attacks: list[Any]) -> list[Any]:
+    return attacks[:-1]
 
 
-FIRST_SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "audit_less_than_was_found": _forget_what_was_found,
-    "tell_of_another_scan": lambda reported: reported["scan"].update(p_value=0.5),
-    "tell_of_no_scan": lambda reported: reported.update(scan=None),
+_AUDITED = ("audit.attacks", "before.attacks", "after.attacks", "verdict.attacks", "attack_changes")
+FIRST_SCAN_LIES: dict[str, dict[str, Any]] = {
+    "audit_less_than_was_found": {**dict.fromkeys(_AUDITED, _but_the_last), "scan.found.0.attack": None},
+    "tell_of_another_scan": {"scan.p_value": 0.5},
+    "tell_of_no_scan": {"scan": None},
 }
-"""Of the report of a cleaning that scanned first."""
+"""Of the report of a cleaning that scanned first; the last trigger is the one that the scan found."""
 
 
 def leave_no_scan(folder: Path) -> None:
@@ -1077,9 +904,9 @@ def leave_no_scan(folder: Path) -> None:
 
 BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
-    **{name: partial(work_and_lie, change=change) for name, change in (SCAN_LIES | ANCHOR_LIES).items()},
-    **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
-    **{name: partial(scan_honestly_and_lie, change=change) for name, change in FIRST_SCAN_LIES.items()},
+    **{name: partial(work_and_lie, changes=changes) for name, changes in SCAN_LIES.items()},
+    **{name: partial(vet_and_lie, lie=lie) for name, lie in VET_LIES.items()},
+    **{name: partial(scan_honestly_and_lie, changes=changes) for name, changes in FIRST_SCAN_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.1, holds_at=25),
     **{
         function.__name__: function
