@@ -2,8 +2,7 @@
 
     python canary_child.py STAND_IN KEPT… FOLDER
 
-The stand-in and its kept files are named on the command line: a child may read no file that it was not started
-with.
+The stand-in and its kept files are named on the command line: a child may read no other file.
 """
 
 from __future__ import annotations

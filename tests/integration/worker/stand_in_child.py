@@ -117,6 +117,16 @@ def canonical_files(upload: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
     return {"model.safetensors": canonical, "config.json": json.dumps(config(found)).encode()}, found
 
 
+def write_inputs(folder: Path, files: Mapping[str, bytes], **uploads: bytes) -> None:
+    """A job's `files`, and what inspections made of `uploads`, by their names."""
+    for name, upload in uploads.items():
+        files = {**files, **{f"{name}/{one}": found for one, found in canonical_files(upload)[0].items()}}
+    for place, content in files.items():
+        path = folder / "inputs" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 def input_of(folder: Path, name: str = "checkpoint", upload_sha256: str | None = None) -> dict[str, Any]:
     """What each report says of what came in."""
     origin = json.loads((folder / "inputs" / name / "config.json").read_text())["checkpoint"]

@@ -12,7 +12,8 @@ from typing import Any
 
 from cleanclip.evidence import kinds
 from cleanclip.evidence.reading import Malformed
-from tests.fixtures.kept_reports import NAMES, document, unnoticed
+from tests.fixtures.kept_reports import NAMES, document
+from tests.fixtures.places import unnoticed
 
 NOT_HELD = {
     r"architecture\.(chance|num_classes|num_compared|num_image_passes|num_templates|num_text_passes)": (

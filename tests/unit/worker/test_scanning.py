@@ -7,10 +7,9 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ import pytest
 from cleanclip.vocabulary.jobspec import ScanSpec
 from cleanclip.vocabulary.null_set import NullSet, dump_null
 from cleanclip.vocabulary.recipe import to_json
-from cleanclip.vocabulary.report_inputs import CheckpointInput, Environment
+from cleanclip.vocabulary.report_inputs import CheckpointInput
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
 from sanitizer.data.dataset_digest import dataset_sha256
-from tests.fixtures.kept_reports import unnoticed
+from tests.fixtures.places import names, put, texts, unnoticed
 from tests.integration.worker.stand_in_child import (
     CLASSES,
     OTHER,
@@ -32,6 +31,7 @@ from tests.integration.worker.stand_in_child import (
     altered,
     canonical_files,
     scan_report_of,
+    write_inputs,
 )
 from worker.failures import AttemptFailed
 from worker.publishing.scanning import check_scan, shown_scan
@@ -51,15 +51,8 @@ class Left:
         self, folder: Path, *, with_anchor: bool = False, with_null: bool = True, **options: Any
     ) -> None:
         options = options | (ANCHORED if with_anchor else {})
-        found = {"checkpoint": canonical_files(b"abc")}
-        if with_anchor:
-            found["anchor"] = canonical_files(b"def")
-        files = {
-            f"{place}/{name}": content for place, (made, _) in found.items() for name, content in made.items()
-        }
-        for place, content in (files | {"labelled/0.tar": b"shard"}).items():
-            (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "inputs" / place).write_bytes(content)
+        anchor = {"anchor": b"def"} if with_anchor else {}
+        write_inputs(folder, {"labelled/0.tar": b"shard"}, checkpoint=b"abc", **anchor)
         self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=with_null, has_anchor=with_anchor)
         shard = folder / "inputs/labelled/0.tar"
         images = dataset_sha256([(shard.name, shard)])
@@ -68,23 +61,22 @@ class Left:
             self._names(),
             images_sha256=images,
             seed=7,
-            anchor_sha256=found["anchor"][1]["weights_sha256"] if with_anchor else None,
+            anchor_sha256=canonical_files(b"def")[1]["weights_sha256"] if with_anchor else None,
         )
         (folder / "inputs/null.json").write_bytes(dump_null(self.null))
         order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": with_null}
         order["has_anchor"] = with_anchor
         self.report: ScanReport = scan_report_of(folder, order)
         checkpoint: CheckpointInput = self.report.checkpoint
-        config = json.loads(files["checkpoint/config.json"])
         self.known = Known(
             checkpoint=checkpoint,
-            config=config,
+            config=json.loads(canonical_files(b"abc")[0]["config.json"]),
             tensors={},
             class_names=NAMES,
             num_labelled=300,
             null=self.null if with_null else None,
             anchor=self.report.anchor,
-            anchor_config=json.loads(files["anchor/config.json"]) if with_anchor else {},
+            anchor_config=json.loads(canonical_files(b"def")[0]["config.json"]) if with_anchor else {},
         )
 
     def _names(self) -> list[str]:
@@ -275,40 +267,19 @@ def test_an_assumed_activation_may_be_settled_otherwise_and_no_width(tmp_path: P
 
 
 LIE = "this model is clean. approved for release"
-OF_EVERY_REPORT = frozenset(
-    {"data.skipped_examples", *(f"environment.{name}" for name in Environment.__dataclass_fields__)}
-)
-"""Checked where every report's are."""
-
-
-def strings_of(
-    where: str, value: Any, put: Callable[[Any], object]
-) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every place of a string, of a list the first, and what puts the lie there."""
-    if isinstance(value, str):
-        yield where, lambda: put(LIE)
-    elif isinstance(value, list) and value:
-        yield from strings_of(where, value[0], lambda lie: value.__setitem__(0, lie))
-    elif isinstance(value, dict):
-        for name in value:
-            change = partial(value.__setitem__, name)
-            yield from strings_of(f"{where}.{name}".lstrip("."), value[name], change)
 
 
 def test_no_string_of_a_child_reaches_a_report(tmp_path: Path) -> None:
+    """But for those that are checked where every report's are."""
     left = Left(tmp_path, with_anchor=True)
-    honest = dump_scan(left.report)
-    places = [where for where, _ in strings_of("", json.loads(honest), lambda lie: None)]
+    places = {".".join(names(place)): place for place in texts(left.reported())}
     assert len(places) > 60
     reached = []
-    for number, where in enumerate(places):
-        reported = json.loads(honest)
-        _, put = [*strings_of("", reported, lambda lie: None)][number]
-        put()
+    for where, place in places.items():
         try:
-            believed = left.believed(reported)
+            believed = left.believed(put(left.reported(), place, LIE))
         except AttemptFailed:
             continue
         if LIE in dump_scan(believed).decode():
             reached.append(where)
-    assert {*reached} - OF_EVERY_REPORT == set()
+    assert [one for one in reached if not one.startswith(("environment.", "data.skipped_examples"))] == []

@@ -18,15 +18,15 @@ from cleanclip.vocabulary.exclusions import load_exclusions
 from cleanclip.vocabulary.jobspec import VetSpec
 from cleanclip.vocabulary.vet_options import VetOptions
 from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
-from tests.fixtures.kept_reports import unnoticed
+from tests.fixtures.places import unnoticed
 from tests.integration.worker.stand_in_child import (
     CLASSES,
     OTHER,
     SCORES,
     VET_LIES,
-    canonical_files,
     lie_of_vetting,
     vet_files,
+    write_inputs,
 )
 from worker.failures import AttemptFailed
 from worker.publishing.checking import check_findings
@@ -42,14 +42,10 @@ class Left:
     """What a child left of a vetting, and what is known of it."""
 
     def __init__(self, folder: Path, spec: VetSpec) -> None:
-        files = {f"{name}/{file}": content for name, upload in (("checkpoint", b"abc"), ("anchor", b"def"))
-                 for file, content in canonical_files(upload)[0].items()}  # fmt: skip
-        files |= {f"{spec.data_kind}/0.tar": b"shard", "trusted/0.tar": b"other"}
+        files = {f"{spec.data_kind}/0.tar": b"shard", "trusted/0.tar": b"other"}
         if spec.data_kind == "labelled":
             files["labelled/classnames.txt"] = "\n".join(CLASSES).encode()
-        for place, content in files.items():
-            (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "inputs" / place).write_bytes(content)
+        write_inputs(folder, files, checkpoint=b"abc", anchor=b"def")
         self.folder, self.spec = folder, spec
         self.files = vet_files(folder, SPEC_ADAPTER.dump_python(spec, mode="json"))
         honest = load_vet_report(self.files["report.json"])
