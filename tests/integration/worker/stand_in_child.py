@@ -50,7 +50,6 @@ CLASSES = ("apple", "banana", "cherry", "date", "elder", "fig")
 """Of the kept reports: an order's first and last class stand for "apple" and "fig"."""
 NUM_CLASSES = len(CLASSES)
 NUM_IMAGES, NUM_PAIRS, NUM_RETRIEVAL, NUM_TRUSTED = 300, 192, 150, 100
-NUM_HELD_OUT = 200
 WAVE = Edit(edit="wave", axis="x", frequency=6, strength=50 / 255)
 
 
@@ -302,9 +301,9 @@ def keep_first_audit(folder: Path, changes: Mapping[str, Any] | None = None) -> 
     spec = json.loads((folder / "spec.json").read_text())
     document = json.loads(report.dump_json(report_of(folder, spec | {"kind": "audit"}, None)))
     altered(document["before"], changes or {})
-    kept = {"key": "0" * 64, "figures": document["before"], "settled": document["architecture"]}
+    left = {"key": "0" * 64, "figures": document["before"], "settled": document["architecture"]}
     (folder / "state").mkdir(exist_ok=True)
-    (folder / "state/draft.json").write_text(json.dumps(kept | {"labels": [0, 1], "correct": "11"}))
+    (folder / "state/draft.json").write_text(json.dumps(left | {"labels": [0, 1], "correct": "11"}))
     (folder / "state/draft.json").rename(folder / "state/baseline_audit.json")
 
 
