@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 from app.settings import load_settings
-from tests.integration.worker.world import STAND_IN
+from tests.integration.worker.world import STAND_IN_FILES
 from worker.wiring import attempt_options, build_app
 
 settings = load_settings()
@@ -15,6 +15,6 @@ app = build_app(
     settings,
     replace(
         attempt_options(settings),
-        child_command=(sys.executable, str(STAND_IN), os.environ["STAND_IN_BEHAVIOUR"]),
+        child_command=(sys.executable, *STAND_IN_FILES, os.environ["STAND_IN_BEHAVIOUR"]),
     ),
 )

@@ -24,17 +24,13 @@ from app.services import api_keys, sessions
 from cleanclip.vocabulary.report import dump_json
 from tests.integration.api.service import MIB, Service, Tenant
 from tests.integration.api.validated import give_samples, sample
-from tests.integration.worker.stand_in_child import canonical_files, report_of
+from tests.integration.worker.stand_in_child import report_of, write_inputs
 
 
 def audit_report() -> bytes:
     """A report.json as an audit job writes it."""
     with TemporaryDirectory() as name:
-        inputs = Path(name) / "inputs"
-        files = {f"checkpoint/{name}": content for name, content in canonical_files(b"abc")[0].items()}
-        for place, content in (files | {"labelled/0.tar": b"abc"}).items():
-            (inputs / place).parent.mkdir(parents=True, exist_ok=True)
-            (inputs / place).write_bytes(content)
+        write_inputs(Path(name), {"labelled/0.tar": b"abc"}, checkpoint=b"abc")
         spec = {"kind": "audit", "seed": 1, "audit": {"target": "banana"}}
         return dump_json(report_of(Path(name), spec, None))
 

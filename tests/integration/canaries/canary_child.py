@@ -1,8 +1,8 @@
 """The stand-in child, with two seeds of its own: 13 complains about a caption and dies, 14 takes its time.
 
-    python canary_child.py STAND_IN FOLDER
+    python canary_child.py STAND_IN KEPT… FOLDER
 
-The stand-in is named on the command line because a child may read no file that it was not started with.
+The stand-in and its kept files are named on the command line: a child may read no other file.
 """
 
 from __future__ import annotations
@@ -38,4 +38,4 @@ def main(stand_in: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[-1]))

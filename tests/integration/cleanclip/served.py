@@ -19,6 +19,9 @@ from app.domain.object_keys import checkpoint_attempt_prefix, upload_key
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, UploadPurpose, UploadState
 from app.services import api_keys
 from app.storage.port import ObjectStore
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.recipe import to_json
+from tests.fixtures.made_reports import attack_figures, audit_figures
 
 MIB = 1024 * 1024
 LEASE_S = 60.0
@@ -211,51 +214,11 @@ def summary(kind: DatasetKind) -> dict[str, Any]:
     }
 
 
-def _share(successes: int, n: int) -> dict[str, Any]:
-    value = successes / n
-    return {
-        "value": value,
-        "n": n,
-        "successes": successes,
-        "low": max(0.0, value - 0.05),
-        "high": min(1.0, value + 0.05),
-        "confidence": 0.95,
-        "method": "wilson",
-    }
-
-
-_RANK = {"median": 1, "n": 10, "low": 1, "high": 1, "first_quartile": 1, "third_quartile": 1}
-
-
 def _figures(*, ca: int, asr: int, pa: int) -> dict[str, Any]:
-    return {
-        "weights_sha256": "2" * 64,
-        "seed": 0,
-        "ca": _share(ca, 100),
-        "ca_top5": _share(100, 100),
-        "untriggered_target_rate": _share(1, 90),
-        "untriggered_target_top_k": [],
-        "untriggered_target_rank": _RANK,
-        "attacks": [
-            {
-                "name": "badnet",
-                "options": {"attack": "badnet"},
-                "trigger_sha256": "3" * 64,
-                "asr": _share(asr, 90),
-                "asr_including_target": _share(asr, 100),
-                "pa": _share(pa, 100),
-                "still_right": _share(pa, 100),
-                "asr_top_k": [],
-                "target": "banana",
-                "target_rank": _RANK,
-                "towards": {
-                    "class_name": "banana",
-                    "triggered": _share(asr, 90),
-                    "untriggered": _share(1, 90),
-                },
-            }
-        ],
-    }
+    right = Estimate(n=100, successes=pa)
+    attack = attack_figures(Estimate(n=90, successes=asr), target="banana", pa=right, still_right=right)
+    made: dict[str, Any] = to_json(audit_figures(Estimate(n=100, successes=ca), attack))
+    return made
 
 
 REPORT: dict[str, Any] = {

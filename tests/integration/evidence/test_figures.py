@@ -10,7 +10,7 @@ import pytest
 
 from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import edit_json, sum_again
-from tests.fixtures.kept_reports import Steps, numbers, put
+from tests.fixtures.places import Steps, numbers, put
 from tests.suites import mostly_full
 
 

@@ -100,7 +100,7 @@ def changed_by_hand(folder: Path) -> None:
 
 
 def test_labelled_images_without_anything_to_compare_with_are_vetted(world: World, tmp_path: Path) -> None:
-    job_id = vet_job(world, dataset_id=dataset(world, DatasetKind.LABELLED, NUM_IMAGES))
+    job_id = vet_job(world, dataset_id=dataset(world, DatasetKind.LABELLED, NUM_PAIRS))
     assert world.runner().run(job_id) is JobState.SUCCEEDED
     assert verify(downloaded(world, job_id, tmp_path / "vetted")).findings == ()
 
@@ -137,7 +137,7 @@ def excluding(world: World, role: str, vetting: str) -> dict[str, Any]:
 
 
 def test_a_cleaning_leaves_out_the_list_and_its_second_audit_too(world: World, tmp_path: Path) -> None:
-    images = dataset(world, DatasetKind.LABELLED, NUM_IMAGES)
+    images = dataset(world, DatasetKind.LABELLED, NUM_PAIRS)
     vetting = vet_job(world, dataset_id=images)
     assert world.runner().run(vetting) is JobState.SUCCEEDED
     exclude = excluding(world, "labelled", vetting)

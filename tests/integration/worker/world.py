@@ -24,12 +24,14 @@ from app.schemas.jobs import JobOut
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from tests.fakes.job_publisher import FakeJobPublisher
-from tests.integration.worker.stand_in_child import GO_ON, canonical_files
+from tests.integration.worker.stand_in_child import GO_ON, KEPT, canonical_files
 from worker.attempt import AttemptOptions
 from worker.confinement.sandbox import ChildLimits
 from worker.runner import Runner
 
 STAND_IN = Path(__file__).with_name("stand_in_child.py")
+STAND_IN_FILES = (str(STAND_IN), *sorted(str(path) for path in KEPT.rglob("*") if path.is_file()))
+"""All that a child of the stand-in reads, to be named in its command."""
 GIB = 1024**3
 AUDIT = {"target": "banana"}
 RECIPE = {"method": "cleanclip"}
@@ -273,7 +275,7 @@ class World:
             ),
             "datasets": DatasetSettings(allowed_prefixes=(f"s3://{self.store.bucket}/",)),
             "poll_s": 0.2,
-            "child_command": (sys.executable, str(STAND_IN), behaviour),
+            "child_command": (sys.executable, *STAND_IN_FILES, behaviour),
         }
         store = options.pop("store", self.store)
         database = options.pop("database", self.database)

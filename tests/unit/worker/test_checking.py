@@ -22,7 +22,7 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.settings import Settings, known_by, not_compared
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
-from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
+from tests.integration.worker.stand_in_child import CLASSES, altered, config, inspection, weights
 from worker.failures import AttemptFailed
 from worker.publishing.accepting import check_config, check_dataset, check_inspection
 from worker.publishing.checking import check_first_audit, check_input
@@ -34,17 +34,9 @@ UPLOAD = b"CLIP, as it came in"
 
 
 def put(*steps: str | int, value: Any) -> Callable[[Path], None]:
-    """The lie that this place of report.json has another value."""
-
-    def lie(outputs: Path) -> None:
-        def change(report: Any) -> None:
-            for step in steps[:-1]:
-                report = report[step]
-            report[steps[-1]] = value
-
-        edit_json(outputs / "report.json", change)
-
-    return lie
+    """The lie that this place of report.json has another value, or what `value` makes of it."""
+    changes = {".".join(map(str, steps)): value}
+    return lambda outputs: edit_json(outputs / "report.json", lambda report: altered(report, changes))
 
 
 def replace_weights(content: bytes, *, said: bool = True) -> Callable[[Path], None]:
@@ -142,19 +134,16 @@ SETTINGS_LIES: dict[str, Callable[[Path], None]] = {
     "words of its own beside figures": put("architecture", "settings", 2, "why", value="trust me"),
     "a comparison with itself": put("architecture", "settings", 2, "runner_up", "value", value="false"),
     "no comparison": put("architecture", "settings", 2, "margin", value=None),
-    "an option more": lambda outputs: edit_json(
-        outputs / "report.json",
-        lambda one: one["architecture"]["settings"].append(
-            {"option": "text_pool", "value": "last", "settled": "tensors", "why": "it is so"}
-        ),
+    "an option more": put(
+        "architecture",
+        "settings",
+        value=lambda settings: [
+            *settings,
+            {"option": "text_pool", "value": "last", "settled": "tensors", "why": "it is so"},
+        ],
     ),
-    "an option fewer": lambda outputs: edit_json(
-        outputs / "report.json", lambda one: one["architecture"]["settings"].pop(1)
-    ),
-    "the same twice": lambda outputs: edit_json(
-        outputs / "report.json",
-        lambda one: one["architecture"]["settings"].append(one["architecture"]["settings"][0]),
-    ),
+    "an option fewer": put("architecture", "settings", value=lambda settings: [settings[0], *settings[2:]]),
+    "the same twice": put("architecture", "settings", value=lambda settings: [*settings, settings[0]]),
     "another draw": put("architecture", "seed", value=8),
     "too few images": put("architecture", "n", value=100),
     "nothing at all": put("architecture", value=None),

@@ -42,6 +42,7 @@ from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.scan_report import ScanReport
 from cleanclip.vocabulary.vet_report import VetReport
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
+from tests.fixtures.places import Steps, names, put, texts
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
 from tests.suites import mostly_full
 from tests.unit.worker.test_checking import FILES, SUMMARY
@@ -144,32 +145,13 @@ def test_what_an_inspection_may_say_of_options_is_of_those_that_there_are() -> N
 
 # ---------------------------------------------------------------- one lie at a time
 
-Path_ = tuple[str | int, ...]
 
-
-def texts(value: Any, place: Path_ = ()) -> Iterator[Path_]:
-    """The place of each text in a document."""
-    if isinstance(value, str):
-        yield place
-    elif isinstance(value, dict | list):
-        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from texts(one, (*place, key))
-
-
-def put(document: Any, place: Path_, text: str) -> Any:
-    at = document
-    for step in place[:-1]:
-        at = at[step]
-    at[place[-1]] = text
-    return document
-
-
-def one_of_each(document: Any) -> dict[str, Path_]:
+def one_of_each(document: Any) -> dict[str, Steps]:
     """Of places that differ in their numbers alone, and in nothing of the last two names, the first."""
-    found: dict[str, Path_] = {}
+    found: dict[str, Steps] = {}
     for place in texts(document):
-        names = [str(step) for step in place if isinstance(step, str)]
-        found.setdefault(".".join([*names[:1], *names[-2:]]), place)
+        named = names(place)
+        found.setdefault(".".join([*named[:1], *named[-2:]]), place)
     return found
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +18,30 @@ import pytest
 from cleanclip.vocabulary.jobspec import ScanSpec
 from cleanclip.vocabulary.null_set import NullSet, dump_null
 from cleanclip.vocabulary.recipe import to_json
-from cleanclip.vocabulary.report_inputs import CheckpointInput, Environment
+from cleanclip.vocabulary.report_inputs import CheckpointInput
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
 from sanitizer.data.dataset_digest import dataset_sha256
+from tests.fixtures.places import names, put, texts, unnoticed
 from tests.integration.worker.stand_in_child import (
-    ANCHOR_LIES,
     CLASSES,
+    OTHER,
     SCAN_LIES,
     a_null,
+    altered,
     canonical_files,
     scan_report_of,
+    write_inputs,
 )
 from worker.failures import AttemptFailed
 from worker.publishing.scanning import check_scan, shown_scan
 from worker.staging.known import Known
 
-NAMES = tuple(CLASSES)
+NAMES = CLASSES
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 
 
-ANCHORED = {"detectors": ("collapse", "residual")}
+ANCHORED = {"detectors": ScanOptions.usual_detectors(has_anchor=True)}
 
 
 class Left:
@@ -46,15 +51,8 @@ class Left:
         self, folder: Path, *, with_anchor: bool = False, with_null: bool = True, **options: Any
     ) -> None:
         options = options | (ANCHORED if with_anchor else {})
-        found = {"checkpoint": canonical_files(b"abc")}
-        if with_anchor:
-            found["anchor"] = canonical_files(b"def")
-        files = {
-            f"{place}/{name}": content for place, (made, _) in found.items() for name, content in made.items()
-        }
-        for place, content in (files | {"labelled/0.tar": b"shard"}).items():
-            (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "inputs" / place).write_bytes(content)
+        anchor = {"anchor": b"def"} if with_anchor else {}
+        write_inputs(folder, {"labelled/0.tar": b"shard"}, checkpoint=b"abc", **anchor)
         self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=with_null, has_anchor=with_anchor)
         shard = folder / "inputs/labelled/0.tar"
         images = dataset_sha256([(shard.name, shard)])
@@ -63,23 +61,22 @@ class Left:
             self._names(),
             images_sha256=images,
             seed=7,
-            anchor_sha256=found["anchor"][1]["weights_sha256"] if with_anchor else None,
+            anchor_sha256=canonical_files(b"def")[1]["weights_sha256"] if with_anchor else None,
         )
         (folder / "inputs/null.json").write_bytes(dump_null(self.null))
         order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": with_null}
         order["has_anchor"] = with_anchor
         self.report: ScanReport = scan_report_of(folder, order)
         checkpoint: CheckpointInput = self.report.checkpoint
-        config = json.loads(files["checkpoint/config.json"])
         self.known = Known(
             checkpoint=checkpoint,
-            config=config,
+            config=json.loads(canonical_files(b"abc")[0]["config.json"]),
             tensors={},
             class_names=NAMES,
             num_labelled=300,
             null=self.null if with_null else None,
             anchor=self.report.anchor,
-            anchor_config=json.loads(files["anchor/config.json"]) if with_anchor else {},
+            anchor_config=json.loads(canonical_files(b"def")[0]["config.json"]) if with_anchor else {},
         )
 
     def _names(self) -> list[str]:
@@ -113,13 +110,79 @@ def test_an_honest_report_is_believed_and_its_time_is_ours(tmp_path: Path, optio
     assert len(shown) < 20_000
 
 
-@pytest.mark.parametrize("lie", SCAN_LIES)
+def with_text(image: str) -> str:
+    """The PNG with a chunk that makes no pixel."""
+    data = base64.b64decode(image)
+    text = b"tEXtComment\0<script>alert(1)</script>"
+    chunk = (len(text) - 4).to_bytes(4) + text + zlib.crc32(text).to_bytes(4)
+    return base64.b64encode(data[:-12] + chunk + data[-12:]).decode()
+
+
+def with_a_page(image: str) -> str:
+    return base64.b64encode(base64.b64decode(image) + b"<script>alert(1)</script>").decode()
+
+
+def invented(judgements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Scores of the null's models among which this one is nothing special."""
+    for one in judgements:
+        one |= {"z": 0.5, "others": [*range(1, len(one["others"])), 0.0]}
+        del one["rank"]
+    return judgements
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "no_edits": {"statistics.edits": None},
+    "an_edit_towards_no_class": {"statistics.edits.edits.0.towards": len(NAMES)},
+    "an_edit_twice": {"statistics.edits.edits": lambda edits: [*edits, edits[0]]},
+    "scores_of_the_null_that_were_invented": {"judgements": invented, "p_value": ..., "verdict": ...},
+    "a_pattern_left_out": {"hypotheses": lambda patterns: patterns[1:]},
+    "patterns_in_another_order": {"hypotheses": lambda patterns: patterns[::-1]},
+    "another_class_than_measured": {"hypotheses.0.target": NAMES[1]},
+    "a_family_without_restarts": {"statistics.collapse.0.restarts": []},
+    "no_number": {"hypotheses.0.statistic": float("nan")},
+    "a_pattern_with_a_text_chunk": {"hypotheses.0.trigger.pattern": with_text},
+    "a_pattern_with_a_page_behind_it": {"hypotheses.0.trigger.pattern": with_a_page},
+    "a_picture_for_a_warp": {"hypotheses.3.trigger": lambda warp: warp | {"pattern": warp["image"]}},
+    "no_pattern_of_a_patch": {"hypotheses.0.trigger.pattern": None},
+    "an_image_of_something_else": {
+        "hypotheses.0.trigger.image": base64.b64encode(b"<svg onload='alert(1)'/>").decode()
+    },
+    "figures_of_another_anchor": {"statistics.anchor_sha256": OTHER},
+    "figures_without_the_anchor": {"anchor": None},
+}
+"""Besides another number or string, which the tests below put into each place."""
+OF_AN_ANCHOR = {name for name in LIES | SCAN_LIES if "anchor" in name}
+
+
+@pytest.mark.parametrize("lie", LIES | SCAN_LIES)
 def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
-    left = Left(tmp_path)
-    reported = left.reported()
-    SCAN_LIES[lie](reported)
+    left = Left(tmp_path, with_anchor=lie in OF_AN_ANCHOR)
+    reported = altered(left.reported(), (LIES | SCAN_LIES)[lie])
     with pytest.raises(AttemptFailed, match="outputs_rejected"):
         left.believed(reported)
+
+
+MEASURED_AGAIN = (
+    r"conditions\.((anchor_)?settled\.[\w.]+|num_enlarged)|data\.num_\w+|environment\.num_\w+|examples\.index"
+    r"|hypotheses\.(dose\.share|trigger\.at|words\.score)|statistics\.(num_passes|wall_s)"
+    r"|statistics\.(collapse\.restarts\.values|(edits|residual)\.edits\.(towards|cell|n)|residual\.num_cells)"
+)
+"""Numbers that nothing else in a report follows from: a second scan has to find them."""
+
+
+def test_another_number_in_any_place_is_not_believed_or_a_second_scan_has_to_find_it(tmp_path: Path) -> None:
+    left, seen = Left(tmp_path, with_anchor=True), set[str]()
+
+    def is_refused(reported: Any) -> bool:
+        try:
+            left.believed(reported)
+        except AttemptFailed:
+            return True
+        return False
+
+    missed = unnoticed(left.reported(), is_refused, seen)
+    assert [kind for kind in missed if not re.fullmatch(MEASURED_AGAIN, kind)] == []
+    assert len(seen) > 200
 
 
 @pytest.mark.parametrize(
@@ -145,15 +208,6 @@ def test_no_image_is_of_a_further_class(tmp_path: Path) -> None:
     left = Left(tmp_path, further_classes=("grape",))
     reported = left.reported()
     reported["examples"][0]["true_class"] = "grape"
-    with pytest.raises(AttemptFailed, match="outputs_rejected"):
-        left.believed(reported)
-
-
-@pytest.mark.parametrize("lie", ANCHOR_LIES)
-def test_a_lie_about_the_anchor_is_not_believed(tmp_path: Path, lie: str) -> None:
-    left = Left(tmp_path, with_anchor=True)
-    reported = left.reported()
-    ANCHOR_LIES[lie](reported)
     with pytest.raises(AttemptFailed, match="outputs_rejected"):
         left.believed(reported)
 
@@ -213,40 +267,19 @@ def test_an_assumed_activation_may_be_settled_otherwise_and_no_width(tmp_path: P
 
 
 LIE = "this model is clean. approved for release"
-OF_EVERY_REPORT = frozenset(
-    {"data.skipped_examples", *(f"environment.{name}" for name in Environment.__dataclass_fields__)}
-)
-"""Checked where every report's are."""
-
-
-def strings_of(
-    where: str, value: Any, put: Callable[[Any], object]
-) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every place of a string, of a list the first, and what puts the lie there."""
-    if isinstance(value, str):
-        yield where, lambda: put(LIE)
-    elif isinstance(value, list) and value:
-        yield from strings_of(where, value[0], lambda lie: value.__setitem__(0, lie))
-    elif isinstance(value, dict):
-        for name in value:
-            change = partial(value.__setitem__, name)
-            yield from strings_of(f"{where}.{name}".lstrip("."), value[name], change)
 
 
 def test_no_string_of_a_child_reaches_a_report(tmp_path: Path) -> None:
+    """But for those that are checked where every report's are."""
     left = Left(tmp_path, with_anchor=True)
-    honest = dump_scan(left.report)
-    places = [where for where, _ in strings_of("", json.loads(honest), lambda lie: None)]
+    places = {".".join(names(place)): place for place in texts(left.reported())}
     assert len(places) > 60
     reached = []
-    for number, where in enumerate(places):
-        reported = json.loads(honest)
-        _, put = [*strings_of("", reported, lambda lie: None)][number]
-        put()
+    for where, place in places.items():
         try:
-            believed = left.believed(reported)
+            believed = left.believed(put(left.reported(), place, LIE))
         except AttemptFailed:
             continue
         if LIE in dump_scan(believed).decode():
             reached.append(where)
-    assert {*reached} - OF_EVERY_REPORT == set()
+    assert [one for one in reached if not one.startswith(("environment.", "data.skipped_examples"))] == []

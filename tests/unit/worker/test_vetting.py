@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +18,22 @@ from cleanclip.vocabulary.exclusions import load_exclusions
 from cleanclip.vocabulary.jobspec import VetSpec
 from cleanclip.vocabulary.vet_options import VetOptions
 from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
-from tests.integration.worker.stand_in_child import CLASSES, VET_LIES, canonical_files, vet_files
+from tests.fixtures.places import unnoticed
+from tests.integration.worker.stand_in_child import (
+    CLASSES,
+    OTHER,
+    SCORES,
+    VET_LIES,
+    lie_of_vetting,
+    vet_files,
+    write_inputs,
+)
 from worker.failures import AttemptFailed
 from worker.publishing.checking import check_findings
 from worker.publishing.searching import result_of
 from worker.publishing.vetting import check_vet
 from worker.staging.known import Known
 from worker.staging.transfer import file_sha256
-
-pytest.importorskip("numpy")  # the stand-in draws its scores with it
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -33,14 +42,10 @@ class Left:
     """What a child left of a vetting, and what is known of it."""
 
     def __init__(self, folder: Path, spec: VetSpec) -> None:
-        files = {f"{name}/{file}": content for name, upload in (("checkpoint", b"abc"), ("anchor", b"def"))
-                 for file, content in canonical_files(upload)[0].items()}  # fmt: skip
-        files |= {f"{spec.data_kind}/0.tar": b"shard", "trusted/0.tar": b"other"}
+        files = {f"{spec.data_kind}/0.tar": b"shard", "trusted/0.tar": b"other"}
         if spec.data_kind == "labelled":
             files["labelled/classnames.txt"] = "\n".join(CLASSES).encode()
-        for place, content in files.items():
-            (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "inputs" / place).write_bytes(content)
+        write_inputs(folder, files, checkpoint=b"abc", anchor=b"def")
         self.folder, self.spec = folder, spec
         self.files = vet_files(folder, SPEC_ADAPTER.dump_python(spec, mode="json"))
         honest = load_vet_report(self.files["report.json"])
@@ -66,7 +71,7 @@ class Left:
 
 
 def spec_of(**changes: Any) -> VetSpec:
-    options = {"share": 0.1, "num_shown": 4} | changes.pop("vet", {})
+    options = {"num_shown": 4} | changes.pop("vet", {})
     given = {"data_kind": "pairs", "has_trusted": True, "has_anchor": True} | changes
     return VetSpec(vet=VetOptions(**options), seed=7, **given)
 
@@ -75,7 +80,7 @@ def spec_of(**changes: Any) -> VetSpec:
     "changes",
     [
         {},
-        {"has_trusted": False},
+        {"has_trusted": False, "has_anchor": False},
         {"has_anchor": False, "data_kind": "labelled"},
         {"has_trusted": False, "has_anchor": False, "vet": {"scores": ("mismatch",), "num_shown": 0}},
     ],
@@ -91,19 +96,61 @@ def test_an_honest_report_is_believed_and_lists_carry_no_sample(
     assert len(shown) < 5_000
 
 
-@pytest.mark.parametrize("lie", VET_LIES)
+OF_THE_REPORT: dict[str, dict[str, Any]] = {
+    "a_warning_of_its_own": {"warnings": ["This dataset is clean. Approved for release."]},
+    "a_reason_for_a_score_of_its_own": {"not_computed.0.reason": "This dataset is clean."},
+    "a_score_by_another_model": {"scores.0.by": "both"},
+    "another_anchor": {"anchor.weights_sha256": OTHER},
+    "no_trusted_set": {"data": lambda inputs: inputs[:1]},
+    "a_caption_too_long": {"worst.0.caption": "x" * 1001},
+    "an_svg_for_an_image": {"worst.0.image": base64.b64encode(b"<svg onload='alert(1)'/>").decode()},
+    "scores_that_are_others": {"scores_sha256": OTHER},
+    "a_sample_of_its_own": {"worst.0.key": "another"},
+    "no_number_among_figures": {"scores.0.vetted.median": float("nan")},
+}
+LIES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    **VET_LIES,
+    **{name: ("report.json", changes) for name, changes in OF_THE_REPORT.items()},
+    "a_list_of_another_dataset": ("excluded.json", {"dataset_sha256": OTHER}),
+    "a_list_of_other_samples": ("excluded.json", {"samples.0.key": "not-of-the-dataset"}),
+    "a_line_twice": (SCORES, {"lines": lambda lines: [*lines, lines[-1]]}),
+    "a_good_sample_set_aside": (SCORES, {"lines.0.set_aside": lambda is_set_aside: not is_set_aside}),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
 def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
     left = Left(tmp_path, spec_of())
-    VET_LIES[lie](left.files)
+    lie_of_vetting(left.files, *LIES[lie])
     with pytest.raises(AttemptFailed, match="outputs_rejected"):
         left.believed()
 
 
-def test_a_rank_that_the_scores_deny_is_not_believed(tmp_path: Path) -> None:
-    left = Left(tmp_path, spec_of(has_trusted=False))
-    VET_LIES["a_value_that_its_rank_denies"](left.files)
+@pytest.mark.parametrize("is_compared", [True, False])
+def test_a_value_that_its_rank_denies_is_not_believed(tmp_path: Path, is_compared: bool) -> None:
+    left = Left(tmp_path, spec_of(has_trusted=is_compared, has_anchor=is_compared))
+    worst = json.loads(left.files["report.json"])["worst"][0]["index"]
+    lie_of_vetting(left.files, SCORES, {f"lines.{worst}.scores.local_density.0": -9.0})
     with pytest.raises(AttemptFailed, match="outputs_rejected"):
         left.believed()
+
+
+def test_another_number_in_any_place_is_not_believed_or_a_second_vetting_has_to_find_it(
+    tmp_path: Path,
+) -> None:
+    left, seen = Left(tmp_path, spec_of()), set[str]()
+
+    def is_refused(reported: Any) -> bool:
+        left.files["report.json"] = json.dumps(reported).encode()
+        try:
+            left.believed()
+        except AttemptFailed:
+            return True
+        return False
+
+    missed = unnoticed(json.loads(left.files["report.json"]), is_refused, seen)
+    assert [one for one in missed if not one.startswith(("environment.num_", "scores.trusted."))] == []
+    assert len(seen) > 60
 
 
 def test_a_class_that_the_dataset_does_not_have_is_not_believed(tmp_path: Path) -> None:
