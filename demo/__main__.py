@@ -3,8 +3,6 @@
 Exit codes: 0 the aim was reached, 1 it was not, 2 something failed, 130 Ctrl-C.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """The customer's part, through the public client only: upload, scan, clean on what was found, scan again."""
 
-from __future__ import annotations
-
 import base64
 import time
 from collections.abc import Iterator, Mapping

@@ -7,8 +7,6 @@ templates in `lab.testbed`, and how Pillow writes an uncompressed PNG. Then a te
 its null does not fit and scans without one, and `make zoo` builds another.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

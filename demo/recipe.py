@@ -3,8 +3,6 @@
 How these values were found, and on which images, is told in docs/start/demo.md. Free of torch.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, Recipe, UARRecipe

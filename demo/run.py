@@ -3,8 +3,6 @@
 Everything lies below one folder and every process started here ends with this one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import threading

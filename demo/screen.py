@@ -3,8 +3,6 @@
 Where the output is not a terminal there are no bars, only the lines. Knows rich and the client's answers.
 """
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 

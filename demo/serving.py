@@ -4,8 +4,6 @@ The service ends when this process does, however it ends: its standard input is 
 Knows what the service announces (address, key, where datasets may lie), and nothing of what it does.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

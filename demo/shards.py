@@ -1,7 +1,5 @@
 """The data owner's part: shards into the object store. Knows the object store, but not the service."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import boto3

@@ -6,8 +6,6 @@ The database is, in this order: `config.attributes["database_url"]` (set by a pr
 service's settings.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Iterator

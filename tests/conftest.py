@@ -5,8 +5,6 @@ CLEANCLIP_STORAGE__ENDPOINT_URL with its keys) is used instead of an embedded on
 to create databases and buckets. Tests that use none of these fixtures start nothing.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -6,8 +6,6 @@ result of each file with such tests: `--record-all` writes those that were run. 
 seconds of each folder.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections import Counter, defaultdict

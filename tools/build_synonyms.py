@@ -11,8 +11,6 @@ lower case; never an empty string, a number, or several words. One line a word, 
 The output is the same, byte for byte, each time.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 import sys

@@ -8,8 +8,6 @@ before one of two, and each by when its tokens were merged. One word a line, in 
 byte, each time.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 import sys

@@ -8,8 +8,6 @@ torch and what comes with it alone (CUDA's libraries, gigabytes) stand in a file
 as it is while the other packages change. No address of a registry is written.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -8,8 +8,6 @@ user namespace), and allows hundreds that no worker makes. This one is an allow-
 need beside that, and what the guard needs to cut a child off.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

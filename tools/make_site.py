@@ -6,8 +6,6 @@ page that the menu lacks; an anchor that there is not fails in the generator. No
 loads anything from another host.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -3,8 +3,6 @@
 python -m tools.measure_plan
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -5,8 +5,6 @@
 Standard library only: it runs before anything is installed.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

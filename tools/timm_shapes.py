@@ -4,8 +4,6 @@ A tower is one text, `name shape;name shape;…` in the order of its state dict:
 stands for twelve blocks with the same tensors, E for the width of the embedding, 2E for twice that.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 The roles belong to the server and outlive this database: they are made if missing and never dropped.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

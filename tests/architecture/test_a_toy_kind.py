@@ -4,8 +4,6 @@ The toy counts the pixels of a dataset. Beside its value and its engine it may c
 `CHANGES` names, and no other.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

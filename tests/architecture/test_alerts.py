@@ -1,7 +1,5 @@
 """docs/how-to/operating/alerts: every rule is tried, and asks for nothing that no process shows."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

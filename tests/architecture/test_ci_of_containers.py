@@ -1,7 +1,5 @@
 """docker/ci.sh, with stand-ins for what it calls: red where something failed, and never silently green."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

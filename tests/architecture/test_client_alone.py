@@ -4,8 +4,6 @@ It is made again where pyproject.toml or the client's sources have changed; the 
 cannot show this, because the service's packages are in it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

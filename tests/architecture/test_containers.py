@@ -1,7 +1,5 @@
 """docker/ and docker-compose.yml, checked as text: no Docker engine is needed, none is used."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -4,8 +4,6 @@ The engine of a kind, what computes it in the library, names it of course. Elsew
 needs what the name stands for: a field of the value.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A module has one subject, and its names say what others may use: tests use no more of it either."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

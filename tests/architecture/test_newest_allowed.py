@@ -4,8 +4,6 @@
 be met by a user. torch and torchvision are pinned nowhere: each installation has the newest that is allowed.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Where packages and images come from is the machine's own business: no file of ours names such a host."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """SECURITY.md points at code, tests and pages: every one of them is there."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

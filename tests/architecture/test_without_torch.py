@@ -6,8 +6,6 @@ loaded by name (worker/wiring.py), in the full suite also those of the API and o
 has what the extras `api` and `local` name (tests/fixtures/environments.py).
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ Every page of every test is watched: an error on the console, an answer that the
 blocked, or a request to another host fails the test at its end.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Jobs as a worker leaves them at each point of their life: its writes, through the repositories it uses."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The pages of checkpoints: what the inspection found, live while it runs, and deleting."""
 
-from __future__ import annotations
-
 import json
 
 from playwright.sync_api import Page, expect

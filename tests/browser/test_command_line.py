@@ -1,7 +1,5 @@
 """The command line and the request of a job's page order the same job: both are carried out and compared."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

@@ -1,7 +1,5 @@
 """Jobs side by side: figures with their intervals, options that differ, and what is not comparable."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 

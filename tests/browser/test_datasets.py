@@ -1,7 +1,5 @@
 """Datasets in a browser: register, watch, see counts and samples, what was skipped and why, delete."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 

@@ -3,8 +3,6 @@
 `PICTURES=1` writes what each page looks like, light, dark and on a phone, to var/screenshots.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What goes wrong is said by a page of ours: a form too large, a session that ended, a fault of ours."""
 
-from __future__ import annotations
-
 import io
 import json
 from urllib.parse import parse_qs, urlsplit

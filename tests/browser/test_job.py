@@ -3,8 +3,6 @@
 What happens to a page that is watched meanwhile: tests/browser/test_job_live.py.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 The worker is us, through the repositories it uses; where the service stops and starts it is a process.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterator

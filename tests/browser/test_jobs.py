@@ -1,7 +1,5 @@
 """The list of jobs: what a row shows, filters, search, pages, what keeps itself up to date."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

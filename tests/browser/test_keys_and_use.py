@@ -1,7 +1,5 @@
 """Keys, quotas and the trail for an administrator; what a key without that scope sees of them."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from collections.abc import Callable, Iterator

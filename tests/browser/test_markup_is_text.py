@@ -1,7 +1,5 @@
 """Whatever a customer wrote is shown as text: every field that a page shows holds markup, on every page."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from playwright.sync_api import Page

@@ -1,7 +1,5 @@
 """Ordering a job on its page: by keyboard, once, with its dry run, and what is refused beside its field."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Whatever stands in an address or in the field of a form, a page of ours answers, never with a fault."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser

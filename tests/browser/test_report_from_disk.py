@@ -1,7 +1,5 @@
 """report.html as it is handed over: opened from disk without a network, and printed."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import fields, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Scans on pages: ordered without a script, and one look says whether the model is backdoored."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from playwright.sync_api import Page, expect

@@ -1,7 +1,5 @@
 """Signing in and out, and what others cannot do with a session."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import httpx

@@ -1,7 +1,5 @@
 """Uploading in a real browser to a real object store: what goes where, and what interrupts it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import random

@@ -1,7 +1,5 @@
 """Vettings on pages: ordered without a script; the worst samples are shown, and left out of a cleaning."""
 
-from __future__ import annotations
-
 from playwright.sync_api import Page, expect
 
 from app.domain.states import DatasetKind

@@ -1,7 +1,5 @@
 """Webhooks for an administrator: made, changed, tested, deleted; deliveries looked at and sent again."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator
 

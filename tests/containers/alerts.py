@@ -6,8 +6,6 @@ The rules are alerts.yml with shorter times (`scaled`), or it would take a day. 
 with what was done for it, and when Alertmanager had it. Run by hand; its result: docs/verification/claims.md.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

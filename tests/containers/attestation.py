@@ -1,7 +1,5 @@
 """Lists and signatures of the images: made by docker/attest.sh, believed only unchanged."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -9,8 +9,6 @@ ends with 1 at the first that fails.
     python -m tests.containers.compose --quick    # what CI does; without an image of the worker, no jobs
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """One small CLIP through the service in containers: what is sent, ordered, waited for and verified."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What an operator does with the stack, as docs/how-to/operating has it: look, dump, restore, upgrade."""
 
-from __future__ import annotations
-
 import subprocess
 import tempfile
 from pathlib import Path

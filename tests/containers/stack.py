@@ -1,7 +1,5 @@
 """The stack of docker-compose.yml under a name of its own, with secrets of odd characters."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets

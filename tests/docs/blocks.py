@@ -1,7 +1,5 @@
 """Fenced blocks of the pages: what a reader could run is run, or stands below `<!-- no-run: reason -->`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

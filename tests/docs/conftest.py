@@ -1,7 +1,5 @@
 """A whole service for the pages, with what the demo leaves: a checkpoint, datasets under their names."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Requests and answers of docs/reference/api.md fit the OpenAPI document; test_blocks.py runs the flow."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

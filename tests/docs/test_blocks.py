@@ -5,8 +5,6 @@ suite; what the pages are about is shown daily elsewhere: the release gate by
 tests/integration/cleanclip/test_one_line.py, operators' commands by tests/integration/local.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pages as text: every block says what it is, and what is meant for programs is what it says."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -1,7 +1,5 @@
 """The demo's poisoned model, trained here, is really cleaned by a command that names no recipe."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Settings: tests/unit/test_operators_guide.py. Variables of the client: tests/unit/cleanclip/test_guide.py.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import re

@@ -1,7 +1,5 @@
 """The start's commands are held to the demo: they suppose what `make demo` leaves, which no test trains."""
 
-from __future__ import annotations
-
 import shlex
 
 import pytest

@@ -5,8 +5,6 @@ not say.
 `EXCEPTIONS` with the pattern. Code, addresses and quoted identifiers are not looked at.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

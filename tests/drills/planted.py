@@ -1,7 +1,5 @@
 """A clean world's database to plant violations in, and every kind of violation of its rows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ One clean world (two jobs of each kind that have ended, one that waits); every t
 database. What is planted in the object store is taken away again.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What is kept of a drill, the page made of it, and how a run that was cut goes on."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

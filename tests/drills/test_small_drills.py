@@ -4,8 +4,6 @@ The whole of them is `make drills`. Real tiny CLIP, real child, real servers. Da
 to leave and put to sleep in tests/end_to_end/test_worker.py.
 """
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from functools import partial

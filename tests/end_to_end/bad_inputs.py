@@ -3,8 +3,6 @@
 A worker needs some seconds for each: they are sent before other tests begin, and looked at after those.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Container
 from dataclasses import dataclass

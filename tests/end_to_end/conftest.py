@@ -1,7 +1,5 @@
 """One whole service for all tests of this folder that want it, and one checkpoint with its data in it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path

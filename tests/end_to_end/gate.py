@@ -1,7 +1,5 @@
 """A way to the object store that can be shut: connections stand still, and nothing is lost."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import threading

@@ -3,8 +3,6 @@
 The service reaches its object store through a gate that tests can shut; clients reach the store directly.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """A real worker process whose child is the stand-in: `celery -A tests.end_to_end.stand_in_worker worker`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import replace

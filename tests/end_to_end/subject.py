@@ -3,8 +3,6 @@
 Tiny, with predictions that differ from image to image; its file is large enough for several parts.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each is answered with its status, code, pointer and remedy, and leaves no row an
 worker can find out is sent first: it is looked at in `test_rejected`, and the workers are busy meanwhile.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 from typing import Any

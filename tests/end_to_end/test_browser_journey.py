@@ -3,8 +3,6 @@
 And the same for somebody who knows no trigger, which begins and ends with a scan.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ The limit is the service's promise on a quiet machine. Here the supervisor looks
 default settings it looks once a second, so that a cancel takes up to 0.75 s longer than what is measured.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A real worker with an operator's key, and one without: what they publish is checked offline."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -6,8 +6,6 @@ library alone (tests/unit/sanitizer/test_running.py) and by the service with a s
 (tests/integration/worker/test_stopping.py, test_browser_journey.py).
 """
 
-from __future__ import annotations
-
 import json
 import signal
 from collections.abc import Sequence

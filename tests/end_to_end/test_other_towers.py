@@ -1,7 +1,5 @@
 """A SigLIP, with the digest of its tokenizer, and a ConvNeXt through the whole service."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path

@@ -4,8 +4,6 @@ No row is half-written, nothing of the files is executed or stays, and at the en
 do a good job.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """`make reproduce QUICK=1` as a user runs it: a model is really poisoned and every defence is tried."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -3,8 +3,6 @@
 tests/integration/access tries every operation of the document, with every kind of key and id.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -4,8 +4,6 @@ Daily, that who lost his lease writes nothing is shown by tests/integration/db/t
 tests/integration/worker/test_outages.py.
 """
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Iterator

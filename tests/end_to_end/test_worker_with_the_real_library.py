@@ -3,8 +3,6 @@
 Daily, tests/end_to_end/test_journey.py proves the same of one method, through the API.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Workers and sweepers as real processes, each with its log, killed at the end of the test."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Mapping

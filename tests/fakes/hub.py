@@ -4,8 +4,6 @@ It speaks what `huggingface_hub` expects (tests/unit/worker/fetching/test_fetchi
 it can be told to lie.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import threading

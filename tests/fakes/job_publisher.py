@@ -1,7 +1,5 @@
 """A `JobPublisher` that remembers what it was told, and can be told to fail."""
 
-from __future__ import annotations
-
 from app.domain.states import JobKind
 from app.queue.names import ALL_QUEUES, queue_for
 

@@ -1,7 +1,5 @@
 """A `Rates` that counts in this process, in whole windows of its own clock."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 

@@ -1,7 +1,5 @@
 """Marks every test of this folder `gpu` and skips it where torch finds no CUDA device."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

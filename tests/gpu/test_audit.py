@@ -1,7 +1,5 @@
 """On a CUDA device the triggers are those of the CPU, and an audit counts the same images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

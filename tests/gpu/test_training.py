@@ -1,7 +1,5 @@
 """The same step and loop on a CUDA device: near the CPU's float64, resumable, in bf16 by default."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """On a CUDA device a batch's views are those of the CPU to the last bit, and batches come as they were."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -4,8 +4,6 @@
 allowed than what is installed, the other tests are this test.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

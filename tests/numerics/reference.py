@@ -7,8 +7,6 @@ Comparisons are float64. Passes through the towers are float32, with as many tex
 service takes: other shapes round differently in the last bit, and an image between two classes would flip.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 What Pillow says a file's pixels are, and how it draws a letter, is taken from Pillow here as there.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import math

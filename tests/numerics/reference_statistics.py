@@ -1,7 +1,5 @@
 """Intervals, written a second time from the papers: plain Python, one share at a time."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 from statistics import NormalDist

@@ -1,7 +1,5 @@
 """Losses and schedule, written a second time in loops and float64; nothing is imported from the library."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

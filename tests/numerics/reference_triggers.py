@@ -4,8 +4,6 @@ An image is an array [3, H, W] of float64 in [0, 1]. Random numbers are drawn fr
 sanitizer/attacks/trigger.py documents, derived here once more.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from typing import Any

@@ -1,7 +1,5 @@
 """A whole audit against the independent reference, which loads the files without the library."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from pathlib import Path

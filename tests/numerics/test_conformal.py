@@ -1,7 +1,5 @@
 """A scan's p-value: valid on exchangeable pools, equal to a plain reference, ties against us."""
 
-from __future__ import annotations
-
 import statistics as plain
 import time
 

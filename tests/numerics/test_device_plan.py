@@ -6,8 +6,6 @@ processor's arithmetic; what autocast does otherwise on CUDA is put in by hand. 
 libraries add is not measured here.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from unittest import mock
 

@@ -1,7 +1,5 @@
 """Every family of edits against loops over pixels, in float64; what strength does; that gradients exist."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

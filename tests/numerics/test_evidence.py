@@ -1,7 +1,5 @@
 """What `cleanclip verify` holds a report to, against what the library makes of the same counts."""
 
-from __future__ import annotations
-
 import copy
 import json
 import random

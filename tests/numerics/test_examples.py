@@ -1,7 +1,5 @@
 """Examples against the plain reference: pixels, class and probability, each computed a second time."""
 
-from __future__ import annotations
-
 import base64
 import io
 from pathlib import Path

@@ -4,8 +4,6 @@ The ViTs of test_layouts.py; a ResNet goes the same way over REST in tests/end_t
 in test_siglip_jobs.py. docs/verification/claims.md has the table.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -3,8 +3,6 @@
 Kept is how the change of two images lies along four fixed random directions: every pixel has a part in it.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

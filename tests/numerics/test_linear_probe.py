@@ -1,7 +1,5 @@
 """The linear probe against scikit-learn, its gradient against autograd, a whole audit against plain loops."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

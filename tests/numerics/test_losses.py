@@ -1,7 +1,5 @@
 """Losses against float64 loops; tolerances are those of float64 arithmetic unless stated."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """PAR's objective, step and perturbation against loops and plain autograd; float64 throughout."""
 
-from __future__ import annotations
-
 import copy
 import math
 

@@ -1,7 +1,5 @@
 """Every family of universal perturbations against plain loops and finite differences, in float64."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

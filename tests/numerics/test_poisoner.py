@@ -1,7 +1,5 @@
 """Which pairs are poisoned and how, against the documented streams and the reference's triggers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

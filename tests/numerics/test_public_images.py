@@ -1,7 +1,5 @@
 """The image set that everybody can make: the same bytes, read as they were written, of the shapes named."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from pathlib import Path

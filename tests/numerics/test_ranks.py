@@ -1,7 +1,5 @@
 """Medians and quartiles of places, and how often the interval misses the median, against counting."""
 
-from __future__ import annotations
-
 import math
 import random
 from fractions import Fraction

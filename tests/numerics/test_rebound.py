@@ -1,7 +1,5 @@
 """The rebound's figures against plain ones: a training written out, straight lines, and bounds that hold."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Nulls by lists of models on a hub: pinned, fetched once by several processes, and what was left out."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

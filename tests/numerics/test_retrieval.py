@@ -1,7 +1,5 @@
 """Retrieval against the independent reference: every count to the last image and caption, ties included."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A scan from files to files, on a small CLIP: null sets, refusals, what an audit takes over, pages."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from base64 import b64decode

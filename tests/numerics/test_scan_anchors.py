@@ -1,7 +1,5 @@
 """Detectors that an anchor is for, and edits without one: planted directions, plain loops, gradients."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

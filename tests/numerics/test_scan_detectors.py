@@ -1,7 +1,5 @@
 """The detectors of a scan on linear towers whose backdoor is planted, and against plain loops."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A scan with an anchor, from files to files: what is refused, what a null is bound to, pages."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

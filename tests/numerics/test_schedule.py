@@ -1,7 +1,5 @@
 """The learning rate of every update against a plain float64 loop."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

@@ -1,7 +1,5 @@
 """The fit of heads and activation against plain loops in float64 over open_clip's own models."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from statistics import NormalDist

@@ -1,7 +1,5 @@
 """A SigLIP through the library's jobs: audited, scanned, cleaned by UAR, read again by its library."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Intervals against bisection on their defining equation, against SciPy, and against published examples."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Supervised fine-tuning against loops and plain autograd; float64 throughout."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -3,8 +3,6 @@
 A ConvNeXt goes through all jobs daily; the other kinds take one to three minutes each, in the full suite.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """AdamW on the rows of the token table that occur, against torch's dense AdamW, in float64."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

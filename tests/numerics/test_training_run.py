@@ -5,8 +5,6 @@ through the whole graph, AdamW and the schedule written out, every row of every 
 same batches. Ours has its token table apart, patches by a matrix product, cut captions and a fused update.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """One step against open_clip's own forward, loops, and plain autograd; float64 throughout unless stated."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Every trigger against the independent reference: loops over pixels, float64, streams derived again."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

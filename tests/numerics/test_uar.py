@@ -1,7 +1,5 @@
 """UAR's objective and step against loops and plain autograd, a whole run against a plain one; in float64."""
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """The scores of `vet` against plain float64 loops written from the formulas, and on sets with a known
 answer."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

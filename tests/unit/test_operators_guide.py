@@ -1,7 +1,5 @@
 """The operators' guide has every setting with its default and no other; every setting is obeyed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

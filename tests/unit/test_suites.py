@@ -1,7 +1,5 @@
 """Each file of the full suite is in one quarter, and the quarters take about equally long."""
 
-from __future__ import annotations
-
 from tests.suites import NUM_QUARTERS, UNKNOWN_S, quarters
 
 

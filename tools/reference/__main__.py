@@ -1,7 +1,5 @@
 """Writes the tables between markers of the pages again; what stands around them is written by hand."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 A sentence that is put together while the program runs shows "…" for what it is put together of.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 from collections.abc import Iterator, Mapping

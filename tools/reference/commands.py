@@ -1,7 +1,5 @@
 """Commands: what their own parsers know of them."""
 
-from __future__ import annotations
-
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The tables of docs/scanning/control.md, from the zoo's published rows: what limits on control cost."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Small pieces of Markdown. Knows nothing of what the pages are about."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias

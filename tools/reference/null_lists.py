@@ -1,7 +1,5 @@
 """The table of docs/how-to/build-a-null.md: what the lists of reference models that ship allow."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from sanitizer.cli.reference_lists import read_list, shipped

@@ -1,8 +1,6 @@
 """Options and the report as their JSON Schemas have them; what each means is its description there, or is
 written by hand, and kept."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any

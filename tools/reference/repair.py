@@ -1,7 +1,5 @@
 """The tables of docs/uar/edits.md, from the raw rows of `python -m lab.repair`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict

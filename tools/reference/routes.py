@@ -1,7 +1,5 @@
 """Every operation of the OpenAPI document in one line; `/docs` of the service has the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The table of docs/uar/siglip.md, from its raw rows; the study left the lab (docs/decisions/0094)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -3,8 +3,6 @@
 The study of fine-tunes left the lab (docs/decisions/0094); the zoo's judgement, by which it goes, is there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache

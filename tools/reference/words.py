@@ -1,7 +1,5 @@
 """The tables of what verdicts mean and of what figures there are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from cleanclip.vocabulary.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL

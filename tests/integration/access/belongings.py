@@ -1,7 +1,5 @@
 """A project that has one of everything, every text of it marked, so that a leak is seen wherever it shows."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

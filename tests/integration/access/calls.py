@@ -1,7 +1,5 @@
 """One call of the sweep, and what of its answer may differ between a foreign id and an absent one."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A running API whose every statement is watched, and projects that have one of everything."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ A new route is missing here and fails the sweep until it is placed: its scope, a
 for each text that is not an id, that it is none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -4,8 +4,6 @@ Knows no particular route. A text is an *id* when its name, its pattern or its e
 text must be accounted for by whoever asks, so that no new id slips through under an odd name.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

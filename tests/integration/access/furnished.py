@@ -1,7 +1,5 @@
 """A served API with one project that has one of everything: for those who explore the document."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager

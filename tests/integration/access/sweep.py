@@ -4,8 +4,6 @@ Foreign and absent are told apart by nobody: same status, same headers, same bod
 statements in the same order. What is wrong is returned as sentences; nothing is asserted here.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

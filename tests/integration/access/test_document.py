@@ -1,7 +1,5 @@
 """The running API keeps what its own OpenAPI document promises, whatever it is asked."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from dataclasses import replace

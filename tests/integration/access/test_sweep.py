@@ -1,7 +1,5 @@
 """Nobody does, sees or learns what is not theirs, over every operation of the running API's own document."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import timedelta

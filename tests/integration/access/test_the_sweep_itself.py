@@ -1,7 +1,5 @@
 """The sweep finds what it is for: routes planted in an application of their own, each with one fault."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 

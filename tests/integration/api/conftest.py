@@ -1,7 +1,5 @@
 """One running API per module, with two tenants."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """The API as a process of its own that is stopped and started on one port, and jobs whose worker is us."""
 
-from __future__ import annotations
-
 import re
 import socket
 import subprocess

@@ -3,8 +3,6 @@
 `left_behind` counts every row and every object, so that a refused request can be shown to leave nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import socket

@@ -1,7 +1,5 @@
 """Keys: no key, wrong keys, scopes; and that other tenants' things are simply not there."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import httpx

@@ -1,7 +1,5 @@
 """No list is larger than it says, whatever its rows hold; and what it leaves out is not read for it."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterator

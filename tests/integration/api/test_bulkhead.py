@@ -1,7 +1,5 @@
 """The object store hangs, the database cannot write: what needs neither is answered; readiness says so."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

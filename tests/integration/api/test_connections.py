@@ -1,7 +1,5 @@
 """What a peer without a key can do with bare connections: too much, too slow, too many, too odd."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import socket

@@ -1,7 +1,5 @@
 """Registering datasets over HTTP: references that are allowed and those that are not, uploads, deletion."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

@@ -1,7 +1,5 @@
 """Deletion as requests see it: gone at once, with a receipt to come; what cannot go yet is refused."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

@@ -1,7 +1,5 @@
 """A dry run tells of everything at once, orders nothing, and is refused where an order names nothing."""
 
-from __future__ import annotations
-
 import json
 import random
 import time

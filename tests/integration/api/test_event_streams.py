@@ -1,7 +1,5 @@
 """Live events of a real server process: each once, in order, whatever breaks; nothing is held meanwhile."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

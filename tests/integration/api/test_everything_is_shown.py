@@ -3,8 +3,6 @@
 The values are those of the code's own lists, so a new one is looked at as soon as it is added.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The wire itself: problems for everything, limits on bodies, request ids, headers, the OpenAPI document."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib

@@ -1,7 +1,5 @@
 """Idempotency-Key: repeated, reused, in flight, refused first, and forgotten after a day."""
 
-from __future__ import annotations
-
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Presigned URLs name the configured store, one key, method and part, whatever a request says of itself."""
 
-from __future__ import annotations
-
 from urllib.parse import parse_qs, urlsplit
 
 import httpx

@@ -1,7 +1,5 @@
 """Jobs over HTTP: what is accepted, what is refused and where, and each change that a caller may ask for."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

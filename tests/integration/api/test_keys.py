@@ -1,7 +1,5 @@
 """Keys over HTTP: made, listed, rotated, revoked, expired; who may, and that a key is shown once."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

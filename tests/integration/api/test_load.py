@@ -1,7 +1,5 @@
 """What makes the API quick must not be seen: revocation is late by a bound, cut connections are replaced."""
 
-from __future__ import annotations
-
 import time
 
 import httpx

@@ -1,7 +1,5 @@
 """Names for people: of datasets, jobs and keys; given, changed, taken away, shown where things are listed."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 

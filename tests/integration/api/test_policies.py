@@ -1,7 +1,5 @@
 """Policies over HTTP: kept by name, copied into jobs, refused where they contradict themselves or the job."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

@@ -1,7 +1,5 @@
 """`python -m app.main` with several processes on one port: metrics speak for all, SIGTERM ends all."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Shares of the service: refused with 429, what and how much; and no two requests take the last place."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os

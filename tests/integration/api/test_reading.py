@@ -1,7 +1,5 @@
 """Reading: pages, ETags and 304, checkpoints, artifacts, the report, methods, health and metrics."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Scans are ordered like other jobs; the null that judges one is chosen when it is ordered, and must fit."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

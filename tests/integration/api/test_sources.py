@@ -1,7 +1,5 @@
 """Ordering a checkpoint that the service fetches: what is taken, what is refused, what it counts as."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

@@ -3,8 +3,6 @@
 The operations come from the published document: a new one that no call here exercises fails the test.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass

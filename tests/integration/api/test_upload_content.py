@@ -1,7 +1,5 @@
 """The streaming PUT: one request, bounded memory, nothing left behind when it is cut or wrong."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

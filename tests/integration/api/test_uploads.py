@@ -1,7 +1,5 @@
 """Uploads over HTTP: the plan, parts by presigned URL, resuming, completing, and how each goes wrong."""
 
-from __future__ import annotations
-
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """Verdicts by the digest of the weights: worst first, of every checkpoint with them, of the own project."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Vettings are ordered like other jobs; later orders leave out what one set aside."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Webhooks over HTTP: made, changed, rotated, tested, replayed, deleted; by whom, and within what bounds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

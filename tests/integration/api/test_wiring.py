@@ -1,7 +1,5 @@
 """The application as an operator starts it: real broker, and what happens when a part is not there at all."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What the validation of a dataset leaves beside its summary, by hand: its job, and samples to look at."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from typing import Any

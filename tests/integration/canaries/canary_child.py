@@ -5,8 +5,6 @@
 The stand-in and its kept files are named on the command line: a child may read no other file.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

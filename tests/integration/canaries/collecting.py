@@ -1,7 +1,5 @@
 """Everything that leaves the service, by place: logs, answers, objects, rows, the broker, the child."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Mapping

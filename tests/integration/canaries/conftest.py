@@ -1,7 +1,5 @@
 """The whole service as processes, each with its log, whose every secret is a canary."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import sys

@@ -1,7 +1,5 @@
 """One customer's journey with canaries in everything, and accidents on the way."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator, Mapping

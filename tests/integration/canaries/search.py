@@ -4,8 +4,6 @@ A place is named `group/detail` (`log/api`, `rows/jobs`, `object/outputs`, `answ
 places or whole groups. A canary is looked for as it is, percent-encoded and in base64.
 """
 
-from __future__ import annotations
-
 import base64
 import secrets
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """No secret leaves the service, and what customers call their things shows up only where it belongs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pytest

@@ -1,7 +1,5 @@
 """A real worker process whose child is the canary child."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One running API per module; a client whose cache lies in the test's own folder, on a faulty network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

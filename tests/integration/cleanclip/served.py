@@ -1,7 +1,5 @@
 """The API on a port, one project with a key, and the worker's part played through the repositories."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

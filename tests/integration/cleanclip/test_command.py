@@ -1,7 +1,5 @@
 """The command as people run it: a process of its own against the real API and store."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

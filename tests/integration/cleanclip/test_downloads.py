@@ -1,7 +1,5 @@
 """Files on their way down: in pieces, cut and resumed, verified, named only when they are whole."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every example of the clients' docstrings, run as it stands against the real API and store."""
 
-from __future__ import annotations
-
 import ast
 import asyncio
 import os

@@ -1,7 +1,5 @@
 """Jobs, checkpoints and datasets through the client, with the worker's part played by the test."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Keys, through the library and the command, against the real API."""
 
-from __future__ import annotations
-
 import json
 import re
 

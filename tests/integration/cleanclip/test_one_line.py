@@ -1,7 +1,5 @@
 """`sanitize FILE --data … --labelled … --download DIR`: the whole thing in one line, again after each cut."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Policies over the client, against the running service."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.domain.states import DatasetKind

@@ -1,7 +1,5 @@
 """What the project uses, and what was deleted, by the client and its command against the real API."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

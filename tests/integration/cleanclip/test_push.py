@@ -1,7 +1,5 @@
 """`datasets push`: a folder becomes a dataset; cut, it goes on; repeated, nothing is sent twice."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Files on their way up: in parts, cut and resumed, through the service where the store is out of reach."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time

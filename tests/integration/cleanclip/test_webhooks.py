@@ -1,7 +1,5 @@
 """Webhooks through library and command, against the real API; what arrives is verified."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """A real network with faults: every request is written down, and a rule may answer it or break it instead."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

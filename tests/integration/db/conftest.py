@@ -1,7 +1,5 @@
 """A database per module and a project per test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Claim, lease and fence: one winner, and no word from anybody else."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial

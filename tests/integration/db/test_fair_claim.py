@@ -1,7 +1,5 @@
 """The fair queue: whose turn it is, and that it is exact when many workers race for it."""
 
-from __future__ import annotations
-
 import secrets
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Jobs as requests see them: enqueue, ask, page; and what no request may do."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Logins: those above all rules are refused, one that may become one role only, one that makes none."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import subprocess

@@ -1,7 +1,5 @@
 """Migrations: up, down, up again, and the same schema as the models."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Roles behind a real PgBouncer, which drops the startup packet's options and hands connections around."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -3,8 +3,6 @@
 Made from the catalog and from the tables' definitions, so that a table that comes later is covered or found.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime

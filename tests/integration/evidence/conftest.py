@@ -1,7 +1,5 @@
 """Keys, and folders as customers download them, signed and unsigned; each test gets its own copy."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Operators add nulls that a key signed; the service shows which, and takes no other where a key is given."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

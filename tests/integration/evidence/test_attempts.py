@@ -1,7 +1,5 @@
 """A signature belongs to one attempt: what a broken-off one had signed is never handed out."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a report tells beside its shares, the classes that lost and the places of the target, is held too."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable

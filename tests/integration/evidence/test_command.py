@@ -1,7 +1,5 @@
 """`cleanclip verify` as people and programs use it: what it prints and the status that it ends with."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A changed figure is named, in a folder that nobody signed and whose sums were made again."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Folders made to harm whoever checks them: refused in a moment, and nothing outside is looked at."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -1,7 +1,5 @@
 """What a report tells of retrieval is held to data, order and statement, and after cleaning to before."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

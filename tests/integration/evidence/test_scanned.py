@@ -2,8 +2,6 @@
 report whose scan was changed is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

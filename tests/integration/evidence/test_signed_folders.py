@@ -1,7 +1,5 @@
 """Signed by the worker, read by three: the client, the format's own library, and thirty plain lines below."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

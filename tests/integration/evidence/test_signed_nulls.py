@@ -1,7 +1,5 @@
 """Null sets with real signatures: who vouches for one, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Targets of attacks, their ranks, drift and the linear probe: what was changed or left out is named."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The key in the worker: it starts with a usable one or not at all, and its child never gets to see it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Looking at processes from outside, through /proc."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

@@ -1,7 +1,5 @@
 """What docker-compose.yml tells Valkey and PostgreSQL, told to the same servers without a container."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

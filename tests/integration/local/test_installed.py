@@ -1,7 +1,5 @@
 """The service as images hold it: installed into a folder, without the sources beside it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The operators' commands against a real database."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

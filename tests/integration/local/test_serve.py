@@ -1,7 +1,5 @@
 """`python -m app.cli serve`: everything comes up, what dies comes back, and nothing stays behind."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Operators' commands for shares and projects, in this process, on a real database."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

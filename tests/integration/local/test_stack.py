@@ -1,7 +1,5 @@
 """The embedded stack: starts, keeps its data through any kill, and never outlives its parent."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

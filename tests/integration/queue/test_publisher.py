@@ -1,7 +1,5 @@
 """One suite for the real publisher on a real broker and for the fake; and what a broken broker costs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 

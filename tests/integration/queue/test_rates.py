@@ -1,7 +1,5 @@
 """Limits per minute: the same of the broker's implementation and of the fake; and what an outage does."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import Callable

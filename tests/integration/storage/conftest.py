@@ -1,7 +1,5 @@
 """The store under test: the fake, or a real server."""
 
-from __future__ import annotations
-
 import secrets
 
 import pytest

@@ -1,7 +1,5 @@
 """A download goes on where its connection broke, and never mixes two versions of an object."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Iterator

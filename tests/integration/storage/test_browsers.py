@@ -1,7 +1,5 @@
 """What a browser asks of the store before it sends a part, and the CORS rule of the operators' guide."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

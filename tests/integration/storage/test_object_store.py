@@ -1,7 +1,5 @@
 """What every object store must do. Each test runs over the fake and over a real server."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 import time

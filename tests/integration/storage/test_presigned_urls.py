@@ -1,7 +1,5 @@
 """Presigned URLs over real HTTP: one key, one method, one part, for a while, as an attachment."""
 
-from __future__ import annotations
-
 import time
 from urllib.parse import urlsplit
 

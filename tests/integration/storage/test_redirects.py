@@ -1,7 +1,5 @@
 """An object store that says "look elsewhere" is not followed anywhere: elsewhere could be inside."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

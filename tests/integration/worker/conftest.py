@@ -1,7 +1,5 @@
 """A `World` per test, on a database and a bucket per module."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a hostile child does once its code runs: `python hostile_child.py BEHAVIOUR FOLDER`."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -3,8 +3,6 @@
 The loader still lives when the program ends, as it does after an error that nobody caught.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

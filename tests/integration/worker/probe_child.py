@@ -6,8 +6,6 @@
 It is run where the real child is run, and tries what a hostile one would.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import fcntl

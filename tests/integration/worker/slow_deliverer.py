@@ -1,7 +1,5 @@
 """A deliverer as a process, which claims what is due, says so, and takes for ever to begin to send."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 from typing import NoReturn

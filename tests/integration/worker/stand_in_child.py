@@ -8,8 +8,6 @@ may read no file that its command does not name. The other behaviours are what a
 do.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import hashlib

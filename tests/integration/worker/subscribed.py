@@ -1,7 +1,5 @@
 """Webhooks of a world's project, deliverers with a real sender, a delivery's clock turned forward."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

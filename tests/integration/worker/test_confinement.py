@@ -1,7 +1,5 @@
 """What a child can reach: its own folder and the program. Read from /proc by a child that tries it all."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

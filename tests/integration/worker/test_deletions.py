@@ -1,7 +1,5 @@
 """What was deleted is gone, rows and objects, and its receipt says what it was; killed, it goes on."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """A cleaning that scans first, in one job on real servers: its children keep the contract, or break it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import signal

@@ -1,7 +1,5 @@
 """A child that misbehaves harms nobody: not the supervisor, not its secrets, not other files."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json

@@ -4,8 +4,6 @@ Two children run at a time, each for one file; every file has a test of its own,
 Daily, it is one of each family; tests/unit/sanitizer/checkpoints/test_hostile.py reads all in one process.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Hostile data in the real child, as a worker starts it: refused or counted, and nothing else left."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A trigger's hostile image in the real child, as a worker starts it: refused before it measures."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Pictures of samples are made by the worker, of pixels: no image file of a child reaches a browser."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

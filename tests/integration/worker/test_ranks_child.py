@@ -4,8 +4,6 @@ In the full suite. Daily, tests/unit/sanitizer/test_ranks.py trains in two proce
 test_confinement.py shows that a confined child's processes may talk to each other.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable, Sequence

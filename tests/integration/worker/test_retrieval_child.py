@@ -1,7 +1,5 @@
 """Retrieval in the real child, as a worker starts it: where the spec says so, hostile pairs refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """One job of each kind from hint to end, on real servers; the child keeps the contract without a model."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

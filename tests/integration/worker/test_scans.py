@@ -1,7 +1,5 @@
 """A scan from hint to end on real servers: the child keeps the contract without a model, or breaks it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Who searches a cleaned model: the job's process, or the one that makes the second audit; never both."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A SigLIP in the process that a worker starts for it: timm and the shelf are within reach; it is audited."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

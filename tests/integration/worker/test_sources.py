@@ -1,7 +1,5 @@
 """A checkpoint that was named instead of sent, from its order to the accepted row: a local hub, the store."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator

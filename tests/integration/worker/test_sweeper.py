@@ -1,7 +1,5 @@
 """The sweeper: leases, hints and leftovers, one sweeper at a time, on real servers."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """A hint wakes a worker up; whose turn it is, the database says. Nothing that may run waits for ever."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

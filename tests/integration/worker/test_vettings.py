@@ -1,7 +1,5 @@
 """A vetting from hint to end on real servers, and a cleaning that leaves out what it set aside."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """What a child keeps where no folder shows it, and what outlives its worker: nothing."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

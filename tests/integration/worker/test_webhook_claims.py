@@ -1,7 +1,5 @@
 """Who sends what: several deliverers, slow servers, lost ones; nothing twice at once, nothing forgotten."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """What becomes of messages that cannot be delivered: tried again, given up, replayed; webhooks disabled."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import pytest

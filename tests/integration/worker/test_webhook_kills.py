@@ -1,7 +1,5 @@
 """Real deliverers, killed where it hurts: the message comes, and where it came it comes again."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Webhooks from what happens to what arrives: real database, real receiver, the deliverer in this process."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A project with checkpoints, data and jobs in a real database and object store, and runners to run them."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 import threading

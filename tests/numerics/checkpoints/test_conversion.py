@@ -4,8 +4,6 @@ The references are transformers' and open_clip's own forward passes. Both run in
 implementations differ by rounding only, so that a wrong epsilon, activation or order cannot hide.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

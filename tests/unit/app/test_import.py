@@ -1,7 +1,5 @@
 """The API starts without torch and without a connection: looked at in a fresh interpreter."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Log lines: what is bound is on them, what is secret is not."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -1,7 +1,5 @@
 """Operators' commands without a database: which one was looked for, whose variable says so, what to do."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.cli.main import main

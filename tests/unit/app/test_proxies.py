@@ -1,7 +1,5 @@
 """Where a request comes from: the other end of the connection, or what a named proxy says."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Settings: names, bounds, and secrets that stay secret."""
 
-from __future__ import annotations
-
 import base64
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The form of a dataset says the schema's bounds and faults; each reason for a skip is explained."""
 
-from __future__ import annotations
-
 import pytest
 from pydantic import ValidationError
 

@@ -1,7 +1,5 @@
 """Baseline and ours train on the same objective and the same pixels."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -3,8 +3,6 @@
 Its loop runs in a thread of its own; every call waits there for its end.
 """
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import threading

@@ -1,7 +1,5 @@
 """No test of the client touches this user's files or environment."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

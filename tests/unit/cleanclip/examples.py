@@ -1,7 +1,5 @@
 """The client's public calls, and the examples in their docstrings."""
 
-from __future__ import annotations
-
 import inspect
 import textwrap
 from typing import Any

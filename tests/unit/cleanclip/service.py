@@ -1,7 +1,5 @@
 """A service of a few lines that answers from a list, and a clock that does not wait."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar

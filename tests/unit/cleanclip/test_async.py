@@ -1,7 +1,5 @@
 """What only the asynchronous client can do: calls side by side, cancelled, leaving nothing behind."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import threading

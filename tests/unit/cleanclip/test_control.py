@@ -1,7 +1,5 @@
 """What one pattern does to a model: which patterns are judged; no figure of it can be changed by hand."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

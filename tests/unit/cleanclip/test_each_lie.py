@@ -4,8 +4,6 @@ What it cannot show stands in `NOT_HELD`, with the reason. `cleanclip verify` ho
 (`tests/integration/evidence/test_figures.py`), a supervisor to the order and the input.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

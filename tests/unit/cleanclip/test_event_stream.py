@@ -1,7 +1,5 @@
 """Server-sent events, read as the standard says, however the bytes are cut."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

@@ -1,7 +1,5 @@
 """Following a job: what is asked again, what is dropped, and when the stream is left for polling."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 

@@ -1,7 +1,5 @@
 """An attack that a scan found is a function of ours: of the family, and of pixels in a file of ours."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """docs/how-to/client.md is true: the calls that it shows exist, its tables are the code's."""
 
-from __future__ import annotations
-
 import ast
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Every outcome, on the bounds and not on the points, and what the reasons promise."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

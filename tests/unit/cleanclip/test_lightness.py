@@ -1,7 +1,5 @@
 """The client is light: what a fresh interpreter has loaded after importing it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

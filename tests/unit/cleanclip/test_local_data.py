@@ -1,7 +1,5 @@
 """A local folder as samples, and as a shard: each layout, the same bytes each time, and what is left out."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -1,7 +1,5 @@
 """A null is held to itself: all its models were measured alike, or it judges nothing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

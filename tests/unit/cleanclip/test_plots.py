@@ -1,7 +1,5 @@
 """The plots of a report: where marks stand, what is left out, and that the sheet knows each class."""
 
-from __future__ import annotations
-
 import copy
 import re
 from dataclasses import replace

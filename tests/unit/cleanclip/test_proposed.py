@@ -1,7 +1,5 @@
 """The sentences that propose a method have the figures of the page that they name."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The public surface: what the clients offer, both alike, each call typed and with an example."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import re

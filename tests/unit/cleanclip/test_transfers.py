@@ -1,7 +1,5 @@
 """Uploads and downloads where the service or the store answers oddly; the ordinary is tested on real ones."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

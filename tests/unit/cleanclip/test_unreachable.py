@@ -1,7 +1,5 @@
 """Addresses that are wrong: what is said of them is what is wrong, and what to do."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer

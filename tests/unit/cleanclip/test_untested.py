@@ -1,7 +1,5 @@
 """What no figure of a report covers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Triggers that no score of a vetting would use are refused, with what is missing."""
 
-from __future__ import annotations
-
 import pytest
 
 from cleanclip.vocabulary.attack_options import BadNetOptions

@@ -1,7 +1,5 @@
 """Polling: what is asked, how often, and what an outage in the middle does."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 

@@ -1,7 +1,5 @@
 """What a receiver believes, held against the standard's own library; and what it does not."""
 
-from __future__ import annotations
-
 import base64
 import json
 import time

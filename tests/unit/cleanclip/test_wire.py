@@ -1,7 +1,5 @@
 """Retries, idempotency keys and problems: one request at a time, on a transport that misbehaves."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 

@@ -1,7 +1,5 @@
 """One fact has one word: of verdicts, of the trail, and of each figure of a report."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections.abc import Iterator

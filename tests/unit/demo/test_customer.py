@@ -1,7 +1,5 @@
 """What the demo leaves beside the files that it downloaded."""
 
-from __future__ import annotations
-
 import base64
 from pathlib import Path
 

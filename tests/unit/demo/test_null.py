@@ -1,7 +1,5 @@
 """The null that ships with the demo fits what the demo scans: another digest, and there is no p-value."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What the demo prints where there is no terminal: one line for each thing that is finished, once."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 

@@ -1,7 +1,5 @@
 """When the demo's aim counts as reached, and what it says when it does not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

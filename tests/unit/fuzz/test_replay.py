@@ -1,7 +1,5 @@
 """What fuzzing starts from and what it once found, given to the readers again. Needs no fuzzer."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -4,8 +4,6 @@ All parts together, with a tiny model on the CPU, run in the full suite; the pip
 daily (tests/unit/sanitizer/test_pipeline.py).
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

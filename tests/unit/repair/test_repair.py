@@ -1,7 +1,5 @@
 """The study of repair: what is developed on and what is held out stay apart, and a row is made once."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Cells with figures made up here, and how to find them in the page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 from lab.reproduction import document

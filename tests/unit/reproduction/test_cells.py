@@ -1,7 +1,5 @@
 """Cells: their names decide what is run again, their needs decide the order."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """The document says what the cells gave and nothing else: figures made up here come out as they went in."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

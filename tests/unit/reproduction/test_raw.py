@@ -1,7 +1,5 @@
 """Raw data: a line a cell, read back as written; a cleaning stands beside the model it started from."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

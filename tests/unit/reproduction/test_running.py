@@ -3,8 +3,6 @@
 Not daily: it trains for a minute. What is written of the cells is tested beside this file.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import itertools

@@ -1,7 +1,5 @@
 """The digest of source files changes with what the code is, and with nothing else."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest

@@ -1,7 +1,5 @@
 """Recommended values with their sources, and the sentences on recipes, each at its threshold."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

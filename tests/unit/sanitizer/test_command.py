@@ -1,7 +1,5 @@
 """`python -m sanitizer` for a person: results on stdout, sentences on stderr, documented exit codes."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

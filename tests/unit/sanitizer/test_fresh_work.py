@@ -1,7 +1,5 @@
 """What a fresh child makes of checked files: pages from a report, and weights in the uploaded layout."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

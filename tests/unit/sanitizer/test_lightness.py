@@ -1,7 +1,5 @@
 """What a child loads for each kind of job, seen in `sys.modules` of a real one: nothing unneeded."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

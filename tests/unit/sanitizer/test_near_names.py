@@ -1,7 +1,5 @@
 """Near names are found, at a cost that the names do not decide."""
 
-from __future__ import annotations
-
 import random
 import time
 

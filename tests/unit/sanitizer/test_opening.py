@@ -1,7 +1,5 @@
 """What is said where the data to train on are not of the kind that the recipe reads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """From files to files, in one process: what is left behind, what is refused when, what is done once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """What a report takes for an image: pixels, and nothing beside them."""
 
-from __future__ import annotations
-
 import base64
 import io
 import struct

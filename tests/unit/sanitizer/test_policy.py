@@ -1,7 +1,5 @@
 """Limits by name, where they came from, and orders that contradict themselves."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import get_args
 

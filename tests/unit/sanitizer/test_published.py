@@ -1,7 +1,5 @@
 """The table of published models says what the installed open_clip says."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import open_clip

@@ -1,7 +1,5 @@
 """Processes that train together: how many, what their words and deaths become, and that none is left."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

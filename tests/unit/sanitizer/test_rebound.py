@@ -1,7 +1,5 @@
 """The rebound audit, from files to files: what it trains, measures, leaves alone, refuses and keeps."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Remarks are made by the bounds of intervals, and where a verdict says more there is none."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any

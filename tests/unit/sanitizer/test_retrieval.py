@@ -1,7 +1,5 @@
 """Retrieval in whole jobs of the library: what a report tells, what is refused and when, what is warned."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

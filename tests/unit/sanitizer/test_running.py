@@ -3,8 +3,6 @@
 One child is started by its command; the others are forked, and must leave the same bytes.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """The published schemas are those of the code, and they say of real documents what the code says."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

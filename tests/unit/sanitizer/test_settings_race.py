@@ -1,7 +1,5 @@
 """What is left of a race, by figures that are made up."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any

@@ -1,7 +1,5 @@
 """What no tensor tells is measured before it is believed: heads and activation of a model that has learnt."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The commit that a package was installed from is the one that its installer noted."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

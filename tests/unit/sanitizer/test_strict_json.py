@@ -1,7 +1,5 @@
 """JSON that strangers wrote: finite numbers and texts with an end, or the place of what is neither."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import is_dataclass

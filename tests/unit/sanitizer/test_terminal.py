@@ -1,7 +1,5 @@
 """What the library's command prints of a report: every figure that stands alone, names as they are."""
 
-from __future__ import annotations
-
 import copy
 import io
 import json

@@ -1,8 +1,6 @@
 """`vet` from files to files: what it leaves, what it refuses, how it resumes, and what `--exclude` makes of
 it."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Labelled images that are withheld from a job's process, and what a second audit makes of both parts."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import shutil

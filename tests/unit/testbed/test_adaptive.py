@@ -1,7 +1,5 @@
 """The attacker's pattern learns through every operation that the defence may apply."""
 
-from __future__ import annotations
-
 import torch
 from torchvision.transforms import v2
 

@@ -1,7 +1,5 @@
 """Composed images: real glyphs, parts that never meet, captions that tell the truth."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

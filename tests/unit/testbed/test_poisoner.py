@@ -1,7 +1,5 @@
 """Which pairs are poisoned, with what pixels and what caption."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

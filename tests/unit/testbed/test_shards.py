@@ -1,7 +1,5 @@
 """Test subjects and their data as files: what was composed comes back, and so do the weights."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

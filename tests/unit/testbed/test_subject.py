@@ -1,7 +1,5 @@
 """The test subject on disk: trained once, vouched for by its manifest, in the layout of research code."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from dataclasses import replace

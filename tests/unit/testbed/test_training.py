@@ -1,7 +1,5 @@
 """The test subject: what is poisoned, what is trained, and that a seed decides it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """Our shards and the webdataset library: each reads what the other wrote, and both see the same samples."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The script that packs WordNet, and the table it left in the package."""
 
-from __future__ import annotations
-
 import gzip
 import re
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """What pages say of our models is what the zoo's rows say."""
 
-from __future__ import annotations
-
 import re
 
 from cleanclip.vocabulary.control import CONTROL_LIMIT, ON_OUR_MODELS

@@ -1,7 +1,5 @@
 """What `make install` says while pip works: names of packages, and no address."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tools.show_install import EVERY, Shown

@@ -1,7 +1,5 @@
 """The rows of the study of SigLIPs, whose code left the lab."""
 
-from __future__ import annotations
-
 from tools.reference.siglip import disagreements, rows
 
 

@@ -1,7 +1,5 @@
 """What a container grants, read from trees of files as each version of the kernel's interface shows them."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A child that was taken over tells one lie at a time, and nothing that it left is published."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import pickle

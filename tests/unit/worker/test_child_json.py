@@ -1,7 +1,5 @@
 """A child's small files are read as files of its own folder, and through no link on the way."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What a child says: bounded, typed events where they make sense, and too much of anything ends it."""
 
-from __future__ import annotations
-
 import io
 import os
 import time

@@ -1,7 +1,5 @@
 """Reasons to stop: the strongest wins, a cancel stays, a pause may be withdrawn."""
 
-from __future__ import annotations
-
 import threading
 import time
 

@@ -1,7 +1,5 @@
 """A second conversion of an upload: what it is given, and what it makes of another model."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping

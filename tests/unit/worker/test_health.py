@@ -1,7 +1,5 @@
 """A worker's sign of life is its own, in its own container, and ends with it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What a worker takes for a hint, and what Celery gets in its place."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

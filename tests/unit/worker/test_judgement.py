@@ -1,7 +1,5 @@
 """What a worker keeps of a report on the job's row is what the API can show."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """What a process without requests shows to Prometheus."""
 
-from __future__ import annotations
-
 import signal
 import urllib.request
 

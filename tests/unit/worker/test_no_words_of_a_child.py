@@ -5,8 +5,6 @@ until it does. Over documents: a sentence is put into each text of an honest chi
 is refused or written over.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

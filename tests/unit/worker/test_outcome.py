@@ -1,7 +1,5 @@
 """What a child's end means: results only where status, outcome and files agree; else a code."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """What is handed out is put together out of the reach of the child, which cannot pose as evidence."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A job's rebound: what its row shows, and what of a child's word is not believed."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, replace
 from pathlib import Path

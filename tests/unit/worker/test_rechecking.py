@@ -1,7 +1,5 @@
 """A second audit: when it is made, what it is given, and what it makes of other figures."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A refusal of a job's process: our text by its code; what the process says is quoted and harmless."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """How a child is started: nothing of the worker's environment, limits by kind."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Heads and activation that a report claims: plausible, and settled only by figures that settle them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

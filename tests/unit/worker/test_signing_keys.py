@@ -1,7 +1,5 @@
 """The operator's key: how it is made, and with which sentence a key that cannot be used is refused."""
 
-from __future__ import annotations
-
 import hashlib
 import stat
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a child is told to do, of the job's row."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

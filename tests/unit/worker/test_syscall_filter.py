@@ -1,7 +1,5 @@
 """The program that the kernel runs before each call, run here for every number on both machines."""
 
-from __future__ import annotations
-
 import errno
 import struct
 from functools import cache

@@ -1,7 +1,5 @@
 """Where a job stands: phases only move forward, the fraction never falls, chatter is bounded."""
 
-from __future__ import annotations
-
 import json
 from itertools import pairwise
 

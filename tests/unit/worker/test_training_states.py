@@ -1,7 +1,5 @@
 """Training states are taken from under a living child's hands: its own plain files, and nothing else."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import threading

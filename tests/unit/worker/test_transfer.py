@@ -1,7 +1,5 @@
 """Transfers: broken off at once, patient with an outage, hashed on the way."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 import time

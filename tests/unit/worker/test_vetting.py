@@ -1,7 +1,5 @@
 """A child that was taken over tells one lie of a vetting at a time, and none is believed."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

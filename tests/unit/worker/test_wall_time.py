@@ -1,7 +1,5 @@
 """How long a job's process may take: by its rows, and by no word of its own."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

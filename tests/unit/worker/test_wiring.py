@@ -1,7 +1,5 @@
 """What a worker asks of its machine before it starts."""
 
-from __future__ import annotations
-
 import pytest
 
 from worker import wiring

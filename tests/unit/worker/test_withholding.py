@@ -1,7 +1,5 @@
 """What the supervisor leaves a job's child of the labelled images, and what it keeps from it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace

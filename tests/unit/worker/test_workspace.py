@@ -1,7 +1,5 @@
 """A job's folder: private, gone afterwards, and cleaned up after the dead only."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import stat

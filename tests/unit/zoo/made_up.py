@@ -1,7 +1,5 @@
 """Made-up rows: no model stands behind them."""
 
-from __future__ import annotations
-
 from cleanclip.vocabulary.scan_options import PatternFamily
 from cleanclip.vocabulary.scan_statistics import CollapseFigures, CollapseRestart, ScanStatistics
 from lab.zoo.plan import BedName, Model, Split, class_names, model

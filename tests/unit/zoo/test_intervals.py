@@ -1,7 +1,5 @@
 """Every figure of merit against its definition written plainly, and against a library where there is one."""
 
-from __future__ import annotations
-
 import math
 import statistics
 

@@ -1,7 +1,5 @@
 """The plan: every model is decided by its name."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import pytest

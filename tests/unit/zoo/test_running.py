@@ -1,7 +1,5 @@
 """The runner: a model is made once, looked at by every detector once, and its rows survive a crash."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from pathlib import Path

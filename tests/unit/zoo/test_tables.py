@@ -1,7 +1,5 @@
 """Judgements and tables, from made-up rows whose figures are known, and from the published rows."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

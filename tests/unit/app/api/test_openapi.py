@@ -1,7 +1,5 @@
 """The OpenAPI document is good enough to make a client from: everything has a name, errors are described."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

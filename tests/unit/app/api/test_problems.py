@@ -1,7 +1,5 @@
 """Pointers: from pydantic's locations to RFC 6901, on bodies of every kind."""
 
-from __future__ import annotations
-
 import ast
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every migration keeps the rules of app/db/online.py: none works while it holds a table in use."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

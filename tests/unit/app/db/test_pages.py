@@ -1,7 +1,5 @@
 """A list's statement is built once for each kind of list, and keeps no value of any request."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

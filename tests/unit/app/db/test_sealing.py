@@ -1,7 +1,5 @@
 """Sealed texts: what opens them, and what does not."""
 
-from __future__ import annotations
-
 import pytest
 from cryptography.fernet import Fernet
 

@@ -1,7 +1,5 @@
 """JSON for jsonb: whatever a file or a model put into it, the row can be written."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

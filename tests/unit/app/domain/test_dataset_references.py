@@ -1,7 +1,5 @@
 """References to datasets: what they mean, and everything that could mean two things refused."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

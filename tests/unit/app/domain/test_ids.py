@@ -1,7 +1,5 @@
 """Ids: prefixed, 26 characters of Crockford base 32, in the order they were made."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args

@@ -1,7 +1,5 @@
 """Object keys: chosen by the server, always with the project, never a place of somebody else's choice."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.domain import object_keys

@@ -1,7 +1,5 @@
 """Which names people may be shown: what can be seen, and nothing else."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.domain.shown_texts import is_fit_to_show, shown

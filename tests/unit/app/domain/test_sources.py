@@ -1,7 +1,5 @@
 """How a source is written, what is refused before anybody connects, and which hosts an operator allows."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.domain.errors import Conflict, InvalidInput

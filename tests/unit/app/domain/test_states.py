@@ -1,7 +1,5 @@
 """States: only the moves of the tables, phases in order, final states final."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

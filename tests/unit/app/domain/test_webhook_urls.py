@@ -1,7 +1,5 @@
 """Where webhooks may go: the form of an address, and which numbers are public."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.domain.errors import InvalidInput

@@ -1,7 +1,5 @@
 """When a delivery is tried again, what a message says, and that the standard's library takes it."""
 
-from __future__ import annotations
-
 import base64
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Jobs that lists have written are kept by version, and so many bytes of them at most."""
 
-from __future__ import annotations
-
 from app.live.written_jobs import WrittenJobs
 
 

@@ -1,7 +1,5 @@
 """The processes of one machine: one that keeps ending waits longer each time, and stops no other."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

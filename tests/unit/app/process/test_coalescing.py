@@ -1,7 +1,5 @@
 """One look for all who wait: nobody gets an answer from before they asked, and nobody waits for ever."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Requests that compute take turns, so that others are answered between them."""
 
-from __future__ import annotations
-
 import asyncio
 from functools import partial
 

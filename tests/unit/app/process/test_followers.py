@@ -1,7 +1,5 @@
 """Followers of one process: their number is bounded, and an outage of the database is sat out, for a time."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What the API shows to Prometheus, and where."""
 
-from __future__ import annotations
-
 import httpx
 
 from app.domain.states import JobKind, JobState

@@ -1,7 +1,5 @@
 """Large bodies of a project are read one after the other, with rests between; small ones at once."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """Keys recognised a moment ago: for so long and no longer, and never for another request's address."""
 
-from __future__ import annotations
-
 from app.live.recognised import MAX_KEPT, RecognisedKeys
 from app.services.api_keys import Caller
 

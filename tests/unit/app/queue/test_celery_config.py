@@ -1,7 +1,5 @@
 """The settings that keep a hint a hint; each was measured to matter."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.domain.states import JobKind

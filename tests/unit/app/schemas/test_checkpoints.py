@@ -1,7 +1,5 @@
 """A checkpoint's row on the wire: the evidence of other scanners, as the inspection stored it."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any

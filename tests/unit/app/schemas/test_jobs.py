@@ -1,7 +1,5 @@
 """What comes in as a job leaves as the library's own options, and what is listed can be ordered."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

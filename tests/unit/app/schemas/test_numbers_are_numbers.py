@@ -1,7 +1,5 @@
 """A number is a number: text that looks like one, true and false are refused wherever a body has one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Names that customers give and people see: files, classes, templates."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a hostile child once got onto a row is left out where it cannot be shown; no list fails for it."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """Places of connections: whose they are, and who gives way."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """A process may open as many files as it takes connections, and some more."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """How the API's server is started."""
 
-from __future__ import annotations
-
 from app.server.serving_options import server_options
 from app.settings import ApiSettings, Settings
 

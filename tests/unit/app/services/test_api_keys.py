@@ -1,7 +1,5 @@
 """The text of API keys: form and checksum, without a database."""
 
-from __future__ import annotations
-
 import string
 from typing import Any, cast
 

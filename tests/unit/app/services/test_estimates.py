@@ -1,7 +1,5 @@
 """What a job computes, and how long, against arithmetic done by hand."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

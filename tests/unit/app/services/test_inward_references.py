@@ -1,7 +1,5 @@
 """No reference to a dataset leads inward: refused before a name is resolved or the store is asked."""
 
-from __future__ import annotations
-
 import socket
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The streaming upload's memory: parts wait for the store, the sender waits for parts."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

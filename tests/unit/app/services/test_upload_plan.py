@@ -1,7 +1,5 @@
 """The plan of parts: sizes that add up, whatever the file's size."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import cast
 

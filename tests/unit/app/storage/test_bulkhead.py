@@ -1,7 +1,5 @@
 """Calls of a store that hangs: bounded in number and in time, refused while it fails, tried by one."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 

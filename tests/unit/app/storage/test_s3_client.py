@@ -1,7 +1,5 @@
 """Vendor errors become ours, and name no secret."""
 
-from __future__ import annotations
-
 from email.utils import formatdate
 
 import pytest

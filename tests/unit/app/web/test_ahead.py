@@ -1,7 +1,5 @@
 """What a dry run says on the page of a new job."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.services.estimates import Span

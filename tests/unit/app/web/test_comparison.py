@@ -1,7 +1,5 @@
 """Jobs side by side: a scan before, a cleaning, and a scan after it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the page of a finished job shows of a report, by the kept ones."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from app.schemas.common import StoredProblem

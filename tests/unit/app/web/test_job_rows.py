@@ -1,7 +1,5 @@
 """A row of the list of jobs shows the attacks that matter most, and says which of them are not judged."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from app.schemas.jobs import ResultOut

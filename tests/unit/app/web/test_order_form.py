@@ -1,7 +1,5 @@
 """A new job's form: every option has its words and is read back, and each mistake finds its field."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

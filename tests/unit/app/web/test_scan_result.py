@@ -1,7 +1,5 @@
 """A scan's page says no more than the scan looked for."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What the help shows and checks as bounds of numbers is what the service's document has."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

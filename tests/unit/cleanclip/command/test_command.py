@@ -1,7 +1,5 @@
 """The command: what it sends, what it prints where, and the status that it ends with."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path

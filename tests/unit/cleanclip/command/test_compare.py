@@ -1,7 +1,5 @@
 """Jobs side by side on a terminal: a scan, the cleaning after it, and the scan of what it made."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

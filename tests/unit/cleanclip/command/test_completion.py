@@ -1,7 +1,5 @@
 """What the tabulator completes: names of the vocabulary, and ids that the service lists."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 import typer

@@ -1,7 +1,5 @@
 """The table of figures that `cleanclip report` prints."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The release gate: which verdicts end the command with 12, and what another job's verdict does to it."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An order that begins with a file or an address: what is found again, and what is done again."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

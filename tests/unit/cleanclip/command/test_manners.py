@@ -1,7 +1,5 @@
 """What every command does alike: --json, --quiet, --help with examples that can be typed, completion."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,7 +1,5 @@
 """A result as JSON; the live line on a terminal and elsewhere."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

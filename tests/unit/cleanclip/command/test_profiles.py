@@ -1,7 +1,5 @@
 """Profiles: which address and key are used, where they are kept, and where a key never goes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

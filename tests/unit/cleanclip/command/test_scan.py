@@ -1,7 +1,5 @@
 """`cleanclip scan`: what is ordered, what is shown, and the status of a found trigger."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

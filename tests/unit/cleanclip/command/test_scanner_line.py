@@ -1,7 +1,5 @@
 """What other scanners reported of a checkpoint: one line each."""
 
-from __future__ import annotations
-
 from cleanclip.command.views import checkpoint
 from cleanclip.models import Checkpoint
 

@@ -1,7 +1,5 @@
 """Values as they are typed, numbers as they are shown."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

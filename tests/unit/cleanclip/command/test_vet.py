@@ -1,7 +1,5 @@
 """`cleanclip vet`: what is ordered and shown, and what an order is told to leave out."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

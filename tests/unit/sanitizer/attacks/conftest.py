@@ -1,7 +1,5 @@
 """Every attack in every variant, one test each."""
 
-from __future__ import annotations
-
 import pytest
 
 from cleanclip.vocabulary.recipe import AttackOptions

@@ -1,7 +1,5 @@
 """Options → trigger, and the digest that names it."""
 
-from __future__ import annotations
-
 import torch
 
 from cleanclip.vocabulary.attack_options import of_same_pixels

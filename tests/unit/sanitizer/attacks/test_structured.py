@@ -1,7 +1,5 @@
 """PAR's triggers as its paper describes them, seen on plain images; the numbers are in tests/numerics."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """A trigger given as a tensor: its pixels, its places, what it refuses, and its figures beside an audit's."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

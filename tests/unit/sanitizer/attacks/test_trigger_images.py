@@ -1,7 +1,5 @@
 """Customers' images and words: how they lie on the image, and each thing that is refused."""
 
-from __future__ import annotations
-
 import base64
 import io
 

@@ -1,7 +1,5 @@
 """What every trigger promises, whatever its idea."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """The small CLIP and its labelled set, written once and opened again for every test."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

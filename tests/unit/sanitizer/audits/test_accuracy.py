@@ -1,7 +1,5 @@
 """Accuracy by class and which classes lost, against loops."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import torch

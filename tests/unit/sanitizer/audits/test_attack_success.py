@@ -1,7 +1,5 @@
 """What is counted, against a loop."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

@@ -1,7 +1,5 @@
 """How an audit behaves around its figures: batches, bad images, progress, stopping, the model's mode."""
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Class embeddings are made once for equal text towers, and again for anything that they follow from."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Which images are shown, and how they are kept: by chance, bounded, and without a look at any model."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections import Counter

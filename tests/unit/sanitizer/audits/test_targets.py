@@ -1,7 +1,5 @@
 """Which class the target names, and what is said where none is."""
 
-from __future__ import annotations
-
 import pytest
 
 from cleanclip.vocabulary.errors import OptionsRejected

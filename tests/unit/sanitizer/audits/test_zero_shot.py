@@ -1,7 +1,5 @@
 """Ties, ranks, chunks and numbers that are not finite."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

@@ -1,7 +1,5 @@
 """EDA on any string, and the synonym table it draws from."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

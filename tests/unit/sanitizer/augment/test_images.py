@@ -1,7 +1,5 @@
 """AutoAugment views against torchvision's own, operation by operation and draw by draw."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The views of a batch of tensors, against torchvision's operations on single images and against our own."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Shared by the tests of checkpoints: the options that the tiny towers need, and one thread."""
 
-from __future__ import annotations
-
 import pytest
 
 from cleanclip.vocabulary.recipe import DeclaredOptions

@@ -1,7 +1,5 @@
 """Architectures: from open_clip's configurations and back, and from nothing but tensors."""
 
-from __future__ import annotations
-
 import json
 from copy import deepcopy
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What we read of a file is what torch, safetensors and open_clip read of it, bit by bit."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every inspected upload is read once more by torch or safetensors; a difference is a refusal."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

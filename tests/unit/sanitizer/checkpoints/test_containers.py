@@ -1,7 +1,5 @@
 """Zip files and pickles that are unusual and yet right, and the machine that reads pickles."""
 
-from __future__ import annotations
-
 import pickle
 import random
 import subprocess

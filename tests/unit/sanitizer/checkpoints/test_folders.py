@@ -1,7 +1,5 @@
 """Folders of Hugging Face and open_clip: their configuration fills in what was not declared."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

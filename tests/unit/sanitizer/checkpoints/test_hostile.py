@@ -1,7 +1,5 @@
 """Every hostile file is refused with its own code, runs nothing, and leaves nothing behind."""
 
-from __future__ import annotations
-
 import random
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Every layout, in every dtype: read bit for bit, and given back as it came."""
 
-from __future__ import annotations
-
 import warnings
 import zipfile
 from collections.abc import Mapping

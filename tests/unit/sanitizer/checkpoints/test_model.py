@@ -1,7 +1,5 @@
 """Canonical files: written, loaded, damaged, and read by open_clip itself."""
 
-from __future__ import annotations
-
 import json
 import resource
 import shutil

@@ -1,7 +1,5 @@
 """Other scanners: what they say is kept as evidence, and what they do decides nothing."""
 
-from __future__ import annotations
-
 import json
 import sys
 from importlib import metadata

@@ -1,7 +1,5 @@
 """SigLIPs: read as their library computes them, given back as they came, their tokenizers read as data."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

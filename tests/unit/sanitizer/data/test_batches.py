@@ -1,7 +1,5 @@
 """Batches: order, ranks, resume, workers, replacement of bad pairs, one decode a pair."""
 
-from __future__ import annotations
-
 import multiprocessing
 import zlib
 from collections import Counter

@@ -1,7 +1,5 @@
 """Captioned batches: the order of the set, some of it again, bad pairs, with processes and without."""
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path

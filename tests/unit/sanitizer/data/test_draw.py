@@ -1,7 +1,5 @@
 """Twelve samples to look at: from the whole set, each as likely as any other, small, never a broken one."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Hostile data through the real validation: each case is refused or skipped with its own reason, or read."""
 
-from __future__ import annotations
-
 import resource
 import time
 from pathlib import Path

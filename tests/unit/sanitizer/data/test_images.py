@@ -1,7 +1,5 @@
 """Decoding of hostile images, and open_clip's validation transform as the reference for pixels."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Labelled sets: indices and names, class folders, text files beside them, refusals."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

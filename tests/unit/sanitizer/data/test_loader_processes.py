@@ -1,7 +1,5 @@
 """Batches from other processes: in order, as often as asked, with the errors of whoever builds."""
 
-from __future__ import annotations
-
 import os
 import signal
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A CSV file with images: columns, hostile paths, damaged rows."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

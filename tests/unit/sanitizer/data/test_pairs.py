@@ -1,7 +1,5 @@
 """Opening pairs: what is accepted, what is refused with which code, and the digest."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Samples of shards by index: grouping, names, caps, and what makes a sample bad."""
 
-from __future__ import annotations
-
 import pickle
 import tarfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The ledger of bad samples: each counted once, refused above the share."""
 
-from __future__ import annotations
-
 import pickle
 import re
 from pathlib import Path

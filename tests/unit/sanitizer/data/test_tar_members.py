@@ -1,7 +1,5 @@
 """The header walk against the standard library's tarfile, and on hostile archives."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Templates: the shipped eighty, and a stranger's own."""
 
-from __future__ import annotations
-
 import pytest
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 

@@ -1,7 +1,5 @@
 """Captions and labels out of a stranger's bytes."""
 
-from __future__ import annotations
-
 import pytest
 
 from sanitizer.data.skipping import BadSample

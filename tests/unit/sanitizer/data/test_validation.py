@@ -1,7 +1,5 @@
 """Reading a whole dataset once: counts, refusals, progress, stopping."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from unittest.mock import patch
 

@@ -1,7 +1,5 @@
 """Examples in the pages: what is shown, what a stranger's words and images cannot do, how large it gets."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import json

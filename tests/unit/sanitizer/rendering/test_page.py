@@ -1,7 +1,5 @@
 """report.html of the kept reports: whole in itself, accessible, and with every figure of report.json."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import hashlib

@@ -1,7 +1,5 @@
 """What is not drawn: reports that cannot be read, and reports that contradict themselves."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What pages and the client say of settings that tensors cannot tell."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

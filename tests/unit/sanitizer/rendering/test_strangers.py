@@ -1,7 +1,5 @@
 """Words of strangers in a report stay words: whatever a name holds, a page changes by text alone."""
 
-from __future__ import annotations
-
 import random
 import unicodedata
 from dataclasses import fields, is_dataclass, replace

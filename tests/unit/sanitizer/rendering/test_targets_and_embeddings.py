@@ -1,7 +1,5 @@
 """Targets of single attacks, their ranks, drift and the linear probe, as the pages tell them."""
 
-from __future__ import annotations
-
 import copy
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """A vetting's report.html: hostile captions stay text, nothing is loaded, and it is read back strictly."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import UTC, datetime

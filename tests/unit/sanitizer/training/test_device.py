@@ -1,7 +1,5 @@
 """Where and in which arithmetic: rules that are written down are rules that are kept."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

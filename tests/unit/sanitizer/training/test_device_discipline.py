@@ -4,8 +4,6 @@ Audits, scans and steps of all methods, both towers, in one process of its own: 
 computes is tests/gpu's.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

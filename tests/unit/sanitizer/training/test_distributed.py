@@ -1,7 +1,5 @@
 """Two real processes that talk over gloo give what one process with the joined batch gives."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Batches one ahead: the order, the ends, the errors; on a CPU they come as they are."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 

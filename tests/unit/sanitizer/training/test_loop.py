@@ -1,7 +1,5 @@
 """The loop: learns, resumes bit for bit, stops, refuses, keeps what it must not touch."""
 
-from __future__ import annotations
-
 import math
 import shutil
 from dataclasses import replace

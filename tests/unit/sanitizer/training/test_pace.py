@@ -1,7 +1,5 @@
 """Rate and time left from a clock that tests turn."""
 
-from __future__ import annotations
-
 import pytest
 
 from sanitizer.training.pace import Pace

@@ -1,7 +1,5 @@
 """The pool of universal patterns: whose image carries what, what climbs, what is kept."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """The curve's points and the two ways in which a loss is unsound."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """States on disk: whole or not there, verified, few."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A ViT's first layer as a matrix product: the same features and gradients, whatever its pictures' size."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The fetching process against a local hub and servers that lie, as a worker starts it: confined."""
 
-from __future__ import annotations
-
 import hashlib
 import ssl
 import sys

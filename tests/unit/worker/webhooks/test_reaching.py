@@ -1,7 +1,5 @@
 """Names that lead where they must not, and servers that are none of those named: nothing is connected to."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import time

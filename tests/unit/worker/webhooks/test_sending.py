@@ -1,7 +1,5 @@
 """One try against real servers that behave well or badly, and what is made of their answers."""
 
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Iterator

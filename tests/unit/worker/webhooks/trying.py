@@ -1,7 +1,5 @@
 """A sender for the tests, and a resolver of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from app.domain.webhook_urls import ReachRules
