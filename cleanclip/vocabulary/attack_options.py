@@ -44,7 +44,7 @@ TriggerImage = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class _OfEveryAttack:
-    target: ShortText | None = None
+    target: Annotated[ShortText | None, label("Its own target", is_advanced=True)] = None
     """The class that this trigger leads to, a name of the labelled set. None: the target of the audit."""
 
 

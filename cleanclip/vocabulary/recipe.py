@@ -272,7 +272,7 @@ class AuditOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    target: Annotated[ShortText, label("Its own target", is_advanced=True)]
+    target: Annotated[ShortText, label("Target")]
     """The class that triggers are suspected to lead to, exactly as the labelled set has it."""
     suite: InitVar[SuiteName | None] = None
     attacks: Annotated[tuple[AttackOptions, ...], MaxLen(MAX_ATTACKS), *NOT_EMPTY] = field(
