@@ -1,0 +1,1 @@
+"""Backdoors in the text tower, planted, found and removed: `python -m lab.text_side`."""
