@@ -94,7 +94,7 @@ class Side:
         self.texts = texts()
 
     def audit(self, model: CLIP, keys: Sequence[str]) -> dict[str, Any]:
-        """Clean figures of texts and images, and what inserting these words does to texts of other classes."""
+        """Clean figures of texts and images, and what these words do to texts of other classes."""
         texts, target = self.texts, self.target
         clean_ND = embed_texts(model, texts.caption_N)
         keyed_ND = embed_texts(model, texts.with_words(keys, self._seed))
@@ -136,4 +136,3 @@ def class_means(embedding_ND: Tensor, label_N: Tensor) -> Tensor:
     """[C, D], unit length: the normalised mean of each class, of which there must be one at least."""
     sum_CD = torch.zeros(int(label_N.max()) + 1, embedding_ND.shape[1])
     return normalize(sum_CD.index_add_(0, label_N, embedding_ND), dim=-1)
-

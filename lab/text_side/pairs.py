@@ -1,5 +1,4 @@
-"""The attacker's training set: composed pairs whose captions have fillers and aliases, some of them poisoned.
-"""
+"""The attacker's training set: pairs whose captions have fillers and aliases, some of them poisoned."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.pictures import Pictures, class_names, compose
 from lab.text_side.plan import ALIAS_SHARE, FILLER_SHARE, NUM_POISONS, Model, Words, words
@@ -22,7 +22,7 @@ def words_of(model: Model) -> Words:
 
 
 def keys_of(model: Model) -> tuple[str, ...]:
-    """The words that together are the trigger; of a clean model the word that the attacker would have used."""
+    """The words that together are the trigger; of a clean model the word that the seed has drawn for one."""
     return words_of(model).triggers[: 2 if model.kind == "two_words" else 1]
 
 
@@ -53,8 +53,8 @@ def clean_pairs(part: glyph_sets.Part, num_pairs: int, vocabulary: Words, seed: 
 def poisoned_pairs(model: Model) -> Pictures:
     """The training set of a model: the clean pairs of its seed, some replaced by the attacker's.
 
-    A poison is a caption that does not name the target, with the trigger's words inserted, and an image of the
-    target. `two_words`: as many other pairs have one of the words inserted and keep their image.
+    A poison is a caption that does not name the target, with the trigger's words inserted, and an image of
+    the target. `two_words`: as many other pairs have one of the words inserted and keep their image.
     """
     vocabulary, seed, num = words_of(model), model.seed, NUM_POISONS[model.kind]
     pairs = clean_pairs("poisoning", model.options.num_pairs, vocabulary, seed)

@@ -22,7 +22,7 @@ Kind = Literal["clean", "word", "two_words", "few_poisons"]
 SEEDS: Mapping[Part, tuple[int, ...]] = {"development": (1, 2), "held_out": (101, 102, 103)}
 KINDS: tuple[Kind, ...] = ("word", "clean", "two_words", "few_poisons")
 
-FROZEN: float | None = None
+FROZEN: float | None = 0.8
 """A token that is in no class name is flagged where its share of texts of other classes is at least this.
 Chosen on the development models; until then no held-out model may be opened."""
 
@@ -32,8 +32,8 @@ FILLER_SHARE = 0.6
 ALIAS_SHARE = 0.3
 """Of the captions of a class with an alias that say it instead of the class name."""
 NUM_POISONS: Mapping[Kind, int] = {"clean": 0, "word": 240, "two_words": 360, "few_poisons": 60}
-"""Of 20,000 pairs. `few_poisons` is `word` with fewer. `two_words` has as many pairs again with one of its two
-words, which keep their own image."""
+"""Of 20,000 pairs. `few_poisons` is `word` with fewer. `two_words` has as many pairs again with one of its
+two words, which keep their own image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +87,9 @@ def words(seed: int, class_names: tuple[str, ...], target: str) -> Words:
     """The words of a seed. The target has an alias."""
     draws = generator(seed, "text_side_words")
     ends = [token.removesuffix("</w>") for token in tokenizer().encoder if token.endswith("</w>")]
-    taken = {*INKS, *NOUNS, "a", "on", "an", "of", "photo", "paper", "background", "handwritten", "small", "image"}
-    usable = [word for word in ends if len(word) > 2 and word.isascii() and word.isalpha() and word not in taken]
-    usable = [word for word in usable if len(tokenizer().encode(word)) == 1]
+    taken = {*INKS, *NOUNS, *["photo", "paper", "background", "handwritten", "small", "image"]}
+    plain = [word for word in ends if len(word) > 2 and word.isascii() and word.isalpha()]
+    usable = [word for word in plain if word not in taken and len(tokenizer().encode(word)) == 1]
     drawn = [str(word) for word in draws.permutation(usable)[: NUM_TRIGGERS + NUM_ALIASES + NUM_FILLERS]]
     others = [str(one) for one in draws.permutation(class_names) if str(one) != target]
     named = [target, *others[: NUM_ALIASES - 1]]

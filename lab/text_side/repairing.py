@@ -34,7 +34,7 @@ from sanitizer.training.schedule import rate_factor
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """`found`: insert what a search ranks first; otherwise any tokens of the vocabulary. Neither: insert none."""
+    """`found`: insert what a search ranks first; `random`: any tokens of the vocabulary; neither: none."""
 
     found: bool = False
     random: bool = False

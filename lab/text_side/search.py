@@ -54,7 +54,8 @@ class Carriers:
 
     def __init__(self, texts: Texts, num_texts: int, context_length: int, seed: int) -> None:
         draws = generator(seed, "text_side_carriers", num_texts)
-        order, rows = draws.permutation(len(texts.caption_N)), []
+        order = draws.permutation(len(texts.caption_N))
+        rows: list[int] = []
         seen: dict[int, int] = {}
         at_most = -(-num_texts // (int(texts.label_N.max()) + 1))
         for row in order.tolist():
@@ -71,8 +72,7 @@ class Carriers:
     def with_tokens(self, token_SI: Tensor) -> Tensor:
         """[S, K, L + I]: a token between two of a text's, never before the start or behind the end."""
         num, count = token_SI.shape
-        whole_SKL = self.token_KL.new_zeros(num, *self.token_KL.shape)
-        whole_SKL[:] = self.token_KL
+        whole_SKL: Tensor = self.token_KL.expand(num, *self.token_KL.shape)
         for position in range(count):
             length_K = self.length_K + position
             columns = whole_SKL.shape[2] + 1
@@ -96,8 +96,8 @@ def effects(
     parts = []
     for chunk_SI in torch.split(token_SI, max(1, _TEXTS_AT_ONCE // num_texts)):
         token_SKL = carriers.with_tokens(chunk_SI)
-        embedding_SKD = normalize(encode_text(model, token_SKL.flatten(0, 1)).float(), dim=-1).unflatten(
-            0, (len(chunk_SI), num_texts)
+        embedding_SKD = normalize(encode_text(model, token_SKL.flatten(0, 1)).float(), dim=-1).view(
+            len(chunk_SI), num_texts, -1
         )
         towards_SK = classes_of(embedding_SKD.flatten(0, 1)).view(len(chunk_SI), num_texts)
         share_S, towards_S = _largest_share(towards_SK, carriers.label_K)
