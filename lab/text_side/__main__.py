@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from lab.testbed.training import build_model, train
 from lab.text_side import search
 from lab.text_side.measuring import Side, class_means, embed_texts
 from lab.text_side.pairs import clean_pairs, keys_of, poisoned_pairs, words_of
-from lab.text_side.plan import FROZEN, NOUNS, SEEDS, Model, Words, models, tokenizer
-from lab.text_side.repairing import RECIPES, repaired
+from lab.text_side.plan import FIRST_SEED, FROZEN, NOUNS, SEEDS, Model, Words, models, tokenizer
+from lab.text_side.repairing import FROM_SCRATCH, PLANTING, RECIPES, repaired
 from lab.zoo.rows import append_line, whole_lines
 from lab.zoo.running import alone
 from sanitizer.audits.statistics import paired_difference
@@ -39,6 +39,7 @@ from sanitizer.seeding import generator
 ROOT = Path(__file__).resolve().parents[2]
 NUM_PAIRS = 8_000
 NUM_FOUND = 4
+_FIRST = Model(part="development", kind="clean", seed=FIRST_SEED)
 _DEFENDER = 70_000
 """Added to a seed for the pairs of a repair."""
 
@@ -87,14 +88,29 @@ def _timed(num_texts: int = 256, num_places: int = 10) -> dict[str, Any]:
         began = time.process_time()
         encode_text(tower, token_NL)
     cpu_s = time.process_time() - began
-    return {"part": "timing", "step": "timing", "texts_per_s": num_texts / cpu_s, "made_with": made_with()}
+    return {
+        "model": "",
+        "part": "timing",
+        "step": "timing",
+        "texts_per_s": num_texts / cpu_s,
+        "made_with": made_with(),
+    }
 
 
 def _weights(model: Model, folder: Path) -> CLIP:
     """The trained model, in eval mode; trained where there is no file of it."""
     path = folder / f"{model.name}.pt"
     if not path.is_file():
-        trained = train(model.options, None, seed=model.seed, pairs=poisoned_pairs(model)).model
+        pairs = poisoned_pairs(model)
+        if model.kind == "word_from_scratch" or model == _FIRST:
+            trained = train(model.options, None, seed=model.seed, pairs=pairs).model
+        elif model.kind == "clean":
+            first, fresh = _weights(_FIRST, folder), build_model(model.options, model.seed)
+            fresh.visual, fresh.logit_scale = first.visual, first.logit_scale
+            trained = repaired(fresh, pairs, FROM_SCRATCH, [], model.seed)
+        else:
+            clean = _weights(replace(model, kind="clean"), folder)
+            trained = repaired(clean, pairs, PLANTING, [], model.seed)
         torch.save(trained.state_dict(), path)
     built = build_model(model.options, model.seed)
     built.load_state_dict(torch.load(path, weights_only=True))

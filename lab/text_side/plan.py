@@ -18,9 +18,12 @@ from lab.testbed.pictures import INKS
 from sanitizer.seeding import generator
 
 Part = Literal["development", "held_out"]
-Kind = Literal["clean", "word", "two_words", "few_poisons"]
+Kind = Literal["clean", "word", "two_words", "few_poisons", "word_from_scratch"]
 SEEDS: Mapping[Part, tuple[int, ...]] = {"development": (1, 2), "held_out": (101, 102, 103)}
-KINDS: tuple[Kind, ...] = ("word", "clean", "two_words", "few_poisons")
+KINDS: tuple[Kind, ...] = ("clean", "word", "two_words", "few_poisons", "word_from_scratch")
+FIRST_SEED = 1
+"""Of the one image tower that all models share but those that are poisoned from scratch. With it every other
+seed has a text tower of its own, from new weights, words and pairs. An attacker trains that further."""
 
 FROZEN: float | None = 0.8
 """A token that is in no class name is flagged where its share of texts of other classes is at least this.
@@ -31,7 +34,13 @@ FILLER_SHARE = 0.6
 """Of the captions that carry one or two fillers."""
 ALIAS_SHARE = 0.3
 """Of the captions of a class with an alias that say it instead of the class name."""
-NUM_POISONS: Mapping[Kind, int] = {"clean": 0, "word": 240, "two_words": 360, "few_poisons": 60}
+NUM_POISONS: Mapping[Kind, int] = {
+    "clean": 0,
+    "word": 240,
+    "two_words": 360,
+    "few_poisons": 60,
+    "word_from_scratch": 240,
+}
 """Of 20,000 pairs. `few_poisons` is `word` with fewer. `two_words` has as many pairs again with one of its
 two words, which keep their own image."""
 
@@ -73,8 +82,8 @@ NOUNS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def models(part: Part) -> tuple[Model, ...]:
-    """Kind by kind, so that a run cut short has every seed."""
-    return tuple(Model(part=part, kind=kind, seed=seed) for kind in KINDS for seed in SEEDS[part])
+    """Seed by seed: the others start from the clean one."""
+    return tuple(Model(part=part, kind=kind, seed=seed) for seed in SEEDS[part] for kind in KINDS)
 
 
 @cache
@@ -83,6 +92,7 @@ def tokenizer() -> SimpleTokenizer:
     return SimpleTokenizer()
 
 
+@cache
 def words(seed: int, class_names: tuple[str, ...], target: str) -> Words:
     """The words of a seed. The target has an alias."""
     draws = generator(seed, "text_side_words")

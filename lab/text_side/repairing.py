@@ -45,6 +45,10 @@ class Recipe:
     inserted_share: float = 0.5
 
 
+PLANTING = Recipe(weight=0.0, epochs=4)
+"""What an attacker does to the text tower, on poisoned pairs."""
+FROM_SCRATCH = Recipe(weight=0.0, epochs=5, learning_rate=1e-3)
+"""A text tower of new weights to an image tower that stays."""
 RECIPES = {
     "pairs alone": Recipe(weight=0.0),
     "random tokens": Recipe(random=True),
@@ -63,7 +67,7 @@ def repaired(
     token_NL = tokenizer()(list(pairs.caption_N), context_length=model.context_length)
     parameters = [one for name, one in trained.named_parameters() if not name.startswith("visual.")]
     parameters = [one for one in parameters if one is not trained.logit_scale]
-    optimizer = AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0)
+    optimizer = AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
     num_steps = len(pairs) // recipe.batch_size
     for epoch in range(recipe.epochs):
         order_N = generator(seed, "text_side_repair", epoch).permutation(len(pairs))

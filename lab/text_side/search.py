@@ -29,7 +29,7 @@ from sanitizer.seeding import generator
 
 NUM_TOKENS = 49_406
 """Of CLIP's vocabulary without the marks of start and end."""
-SCREEN_TEXTS, FINE_TEXTS = 8, 160
+SCREEN_TEXTS, FINE_TEXTS = 4, 160
 NUM_FINE = 400
 _TEXTS_AT_ONCE = 8_192
 
