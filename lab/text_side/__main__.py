@@ -39,7 +39,7 @@ from sanitizer.seeding import generator
 ROOT = Path(__file__).resolve().parents[2]
 NUM_PAIRS = 8_000
 NUM_FOUND = 4
-_FIRST = Model(part="development", kind="clean", seed=FIRST_SEED)
+FIRST = Model(part="development", kind="clean", seed=FIRST_SEED)
 _DEFENDER = 70_000
 """Added to a seed for the pairs of a repair."""
 
@@ -102,10 +102,10 @@ def _weights(model: Model, folder: Path) -> CLIP:
     path = folder / f"{model.name}.pt"
     if not path.is_file():
         pairs = poisoned_pairs(model)
-        if model.kind == "word_from_scratch" or model == _FIRST:
+        if model.kind == "word_from_scratch" or model == FIRST:
             trained = train(model.options, None, seed=model.seed, pairs=pairs).model
         elif model.kind == "clean":
-            first, fresh = _weights(_FIRST, folder), build_model(model.options, model.seed)
+            first, fresh = _weights(FIRST, folder), build_model(model.options, model.seed)
             fresh.visual, fresh.logit_scale = first.visual, first.logit_scale
             trained = repaired(fresh, pairs, FROM_SCRATCH, [], model.seed)
         else:

@@ -19,6 +19,7 @@ _KINDS = {
     "few_poisons": "one word, few poisons",
     "two_words": "two words together",
     "clean": "never poisoned",
+    "word_from_scratch": "one word, from scratch",
 }
 _INSERTED = {
     "pairs alone": "none",
