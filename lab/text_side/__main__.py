@@ -180,16 +180,8 @@ def _searched(model: Model, trained: CLIP, row: Mapping[str, Any]) -> dict[str, 
 
 
 def _repaired(model: Model, trained: CLIP, row: Mapping[str, Any], recipe: str) -> dict[str, Any]:
-    """`row` is that of the search, whose first tokens that are in no class name are what was found."""
-    side, words = Side(model, trained), words_of(model)
-    known = dict(list(words.aliases.items())[::2])
-    theirs = Words(triggers=words.triggers, aliases=known, fillers=words.fillers)
-    pairs = clean_pairs("cleaning", NUM_PAIRS, theirs, model.seed + _DEFENDER)
-    decoded = [one["token"] for one in row["tokens"] if one["role"] != "name"][:NUM_FOUND]
-    found: list[tuple[int, ...]] = [(tokenizer().encoder[one],) for one in decoded]
-    if recipe == "known trigger":
-        found = [tuple(_token(key) for key in keys_of(model))]
-    after = repaired(trained, pairs, RECIPES[recipe], found, model.seed)
+    side, words, known = Side(model, trained), words_of(model), _known_aliases(model)
+    decoded, after = _trained_on(model, trained, row, recipe)
     result = {"found": decoded, **side.audit(after, keys_of(model))}
     before_rights, after_rights = side.right(trained), side.right(after)
     for name, first, second in zip(("text", "image"), before_rights, after_rights, strict=True):
@@ -199,6 +191,27 @@ def _repaired(model: Model, trained: CLIP, row: Mapping[str, Any], recipe: str) 
         rights = [_aliases_right(side, one, aliases) for one in (trained, after)]
         result[f"{name}_alias_lost"] = asdict(paired_difference(*rights))
     return result
+
+
+def _trained_on(model: Model, trained: CLIP, row: Mapping[str, Any], recipe: str) -> tuple[list[str], CLIP]:
+    """`row` is that of the search: its first tokens that are in no class name are what was found."""
+    words = words_of(model)
+    theirs = Words(triggers=words.triggers, aliases=_known_aliases(model), fillers=words.fillers)
+    pairs = clean_pairs("cleaning", NUM_PAIRS, theirs, model.seed + _DEFENDER)
+    decoded = [one["token"] for one in row["tokens"] if one["role"] != "name"][:NUM_FOUND]
+    found: list[tuple[int, ...]] = [(tokenizer().encoder[one],) for one in decoded]
+    if recipe == "known trigger":
+        found = [tuple(_token(key) for key in keys_of(model))]
+    return decoded, repaired(trained, pairs, RECIPES[recipe], found, model.seed)
+
+
+def _searched_again(model: Model, trained: CLIP, row: Mapping[str, Any]) -> dict[str, Any]:
+    return _searched(model, _trained_on(model, trained, row, "found tokens")[1], row)
+
+
+def _known_aliases(model: Model) -> dict[str, str]:
+    """Those that the defender's captions say."""
+    return dict(list(words_of(model).aliases.items())[::2])
 
 
 def _aliases_right(side: Side, model: CLIP, aliases: Mapping[str, str]) -> list[bool]:
@@ -225,6 +238,7 @@ STEPS: Mapping[str, Callable[[Model, CLIP, Mapping[str, Any]], dict[str, Any]]] 
     "audit": _audited,
     "search": _searched,
     **{recipe: partial(_repaired, recipe=recipe) for recipe in RECIPES},
+    "search after found tokens": _searched_again,
 }
 
 if __name__ == "__main__":

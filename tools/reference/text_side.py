@@ -78,14 +78,14 @@ def _audit_lines(part: str) -> Iterator[Sequence[str]]:
         yield [*cells, *map(_share, others)]
 
 
-def searches(part: str) -> str:
+def searches(part: str, step: str = "search") -> str:
     headings = ["model", "seed", "rank of the words", "share of the words", "next token in no class name"]
     headings += ["class name", "nouns as classes: the words", "nouns as classes: class name", "flagged"]
-    return table(headings, _search_lines(part))
+    return table(headings, _search_lines(part, step))
 
 
-def _search_lines(part: str) -> Iterator[Sequence[str]]:
-    for row in steps(part, "search"):
+def _search_lines(part: str, step: str) -> Iterator[Sequence[str]]:
+    for row in steps(part, step):
         keys = [] if row["kind"] == "clean" else [one for one in row["tokens"] if one["role"] == "key"]
         others = [largest(row, is_name=is_name) for is_name in (False, True)]
         yield [
@@ -139,8 +139,15 @@ def _made(make: Callable[[str], str], part: str, _: Kept) -> str:
     return make(part)
 
 
+def searches_again(part: str) -> str:
+    return searches(part, "search after found tokens")
+
+
 MAKERS: Mapping[str, Maker] = {
-    f"text side {name} {part}": partial(_made, make, part.replace(" ", "_"))
-    for part in ("development", "held out")
-    for name, make in (("audits", audits), ("searches", searches), ("repairs", repairs))
+    "text side searches again": lambda _: searches_again("held_out"),
+    **{
+        f"text side {name} {part}": partial(_made, make, part.replace(" ", "_"))
+        for part in ("development", "held out")
+        for name, make in (("audits", audits), ("searches", searches), ("repairs", repairs))
+    },
 }
