@@ -235,7 +235,7 @@ def _roles(words: Words, keys: tuple[str, ...]) -> dict[str, str]:
 
 
 STEPS: Mapping[str, Callable[[Model, CLIP, Mapping[str, Any]], dict[str, Any]]] = {
-    "audit": _audited,
+    "attack success": _audited,
     "search": _searched,
     **{recipe: partial(_repaired, recipe=recipe) for recipe in RECIPES},
     "search after found tokens": _searched_again,

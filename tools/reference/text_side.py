@@ -70,7 +70,7 @@ def audits(part: str) -> str:
 
 
 def _audit_lines(part: str) -> Iterator[Sequence[str]]:
-    for row in steps(part, "audit"):
+    for row in steps(part, "attack success"):
         alone = [_share(row["asr_of"][f"key {one}"]) for one in (1, 2)] if len(row["keys"]) > 1 else ["–"]
         shares = [_share(row[name]) for name in ("asr", "asr_retrieval")]
         cells = [_KINDS[row["kind"]], str(row["seed"]), f"{row['asr']['n']:,}", *shares, "; ".join(alone)]
@@ -106,7 +106,7 @@ def repairs(part: str) -> str:
 
 
 def _repair_lines(part: str) -> Iterator[Sequence[str]]:
-    before = {row["model"]: row for row in steps(part, "audit")}
+    before = {row["model"]: row for row in steps(part, "attack success")}
     lines = [row for recipe in _INSERTED for row in steps(part, recipe)]
     for row in sorted(lines, key=lambda one: (list(_KINDS).index(one["kind"]), one["seed"])):
         is_clean = row["kind"] == "clean"

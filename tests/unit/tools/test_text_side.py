@@ -21,7 +21,7 @@ def test_every_step_of_a_model_has_one_row_and_held_out_ones_have_the_frozen_thr
 def test_one_word_is_ranked_first_and_flagged_and_nothing_else_is(part: str) -> None:
     for row in steps(part, "search"):
         keys = [one for one in row["tokens"] if one["role"] == "key"]
-        if row["kind"] in {"word", "word_from_scratch"}:
+        if row["kind"] not in {"clean", "two_words"}:
             assert [one["screen_rank"] for one in keys] == [1]
             assert flagged(row) == [one["token"] for one in keys]
         else:
@@ -29,6 +29,7 @@ def test_one_word_is_ranked_first_and_flagged_and_nothing_else_is(part: str) -> 
 
 
 def test_three_held_out_seeds_are_implanted() -> None:
-    audits = [row for row in steps("held_out", "audit") if row["kind"] == "word"]
-    assert [row["seed"] for row in audits] == [101, 102, 103]
+    audits = [row for row in steps("held_out", "attack success") if row["kind"] != "clean"]
+    for kind in ("word", "few_poisons", "two_words"):
+        assert [row["seed"] for row in audits if row["kind"] == kind] == [101, 102, 103]
     assert all(is_implanted(row) for row in audits)
