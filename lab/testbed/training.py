@@ -32,7 +32,7 @@ from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.options import Ready, SubjectOptions
 from lab.testbed.pictures import IMAGE_SIZE, Pictures, all_class_captions, class_names, compose
-from lab.testbed.poisoned_pairs import PoisonedSet, poisoned_set, with_further
+from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from sanitizer.audits.statistics import wilson
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import draw_operations
@@ -142,18 +142,24 @@ def train(
     seed: int,
     on_step: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
-    pairs: Pictures | None = None,
 ) -> Poisoned:
     """Train a test subject from nothing. `attack` is that of the options (an optimised pattern as trigger).
 
-    `pairs` are trained on instead of those that the options describe, as many as `options.num_pairs`.
     `on_step(done, total)` is called after every update. Raises GlyphsMissing.
     """
     glyphs = glyph_sets.load(options.glyphs)
-    num_poisons = 0
-    if pairs is None:
-        poisoned = _poisoned(options, glyphs, attack, seed)
-        pairs, num_poisons = poisoned.pictures, len(poisoned.rows)
+    num_poisons = round(options.num_pairs * options.poison_share)
+    poisoned = poisoned_set(
+        glyphs,
+        "poisoning",
+        options.num_pairs,
+        attack=attack,
+        target=options.target,
+        num_poisons=num_poisons,
+        seed=seed,
+    )
+    poisoned = with_further(poisoned, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
+    pairs = poisoned.pictures
     views = Views(pairs, options, seed) if options.ssl_weight else None
     captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]
     texts = Texts(captions, options.context_length)
@@ -196,22 +202,8 @@ def train(
         model=model,
         optimizer_state=optimizer.state_dict(),
         epochs=tuple(epochs),
-        num_poisons=num_poisons,
+        num_poisons=len(poisoned.rows),
     )
-
-
-def _poisoned(options: SubjectOptions, glyphs: Glyphs, attack: Ready | None, seed: int) -> PoisonedSet:
-    num_poisons = round(options.num_pairs * options.poison_share)
-    first = poisoned_set(
-        glyphs,
-        "poisoning",
-        options.num_pairs,
-        attack=attack,
-        target=options.target,
-        num_poisons=num_poisons,
-        seed=seed,
-    )
-    return with_further(first, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The tables of docs/text-side.md, from its raw rows."""
+"""The tables of docs/text-side.md, from its raw rows; the study left the lab (docs/decisions/0094)."""
 
 from __future__ import annotations
 

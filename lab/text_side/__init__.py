@@ -1,1 +1,0 @@
-"""Backdoors in the text tower, planted, found and removed: `python -m lab.text_side`."""
