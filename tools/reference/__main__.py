@@ -15,6 +15,7 @@ from tools.reference import (
     repair,
     routes,
     siglip,
+    text_side,
     tuned,
     words,
 )
@@ -30,6 +31,7 @@ PAGES = (
     ROOT / "docs" / "scanning" / "tuned.md",
     ROOT / "docs" / "scanning" / "public.md",
     ROOT / "docs" / "how-to" / "build-a-null.md",
+    ROOT / "docs" / "text-side.md",
     ROOT / "docs" / "uar" / "edits.md",
     ROOT / "docs" / "uar" / "siglip.md",
 )
@@ -42,6 +44,7 @@ MAKERS: Mapping[str, Maker] = {
     "gpu": lambda _: gpu_made(),
     **repair.MAKERS,
     **siglip.MAKERS,
+    **text_side.MAKERS,
     **tuned.MAKERS,
     **routes.MAKERS,
     **words.MAKERS,

@@ -1,0 +1,153 @@
+"""The tables of docs/text-side.md, from its raw rows; the study left the lab (docs/decisions/0094)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from cleanclip.vocabulary.measures import Difference, Estimate
+from tools.reference.markdown import Kept, Maker, code, table
+
+_ROWS = Path(__file__).resolve().parents[2] / "docs" / "text-side.jsonl"
+THRESHOLD = 0.8
+"""A token in no class name is flagged where one class takes this share of the texts of other classes."""
+_KINDS = {
+    "word": "one word",
+    "few_poisons": "one word, few poisons",
+    "two_words": "two words together",
+    "clean": "never poisoned",
+    "word_from_scratch": "one word, from scratch",
+}
+_INSERTED = {
+    "pairs alone": "none",
+    "random tokens": "any tokens",
+    "found tokens": "the first four",
+    "known trigger": "the trigger's words",
+}
+_MIN_ASR = 0.8
+_OTHERS, _OTHER_NOUNS = 158, 144
+"""Of the 160 texts of the search: those not of a class, and not of one of the ten nouns."""
+
+Row = Mapping[str, Any]
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """Every step of every model."""
+    return tuple(json.loads(line) for line in _ROWS.read_text(encoding="utf-8").splitlines())
+
+
+def steps(part: str, step: str) -> list[Row]:
+    """One step of every model of a part, kind by kind."""
+    chosen = [row for row in rows() if row["part"] == part and row["step"] == step]
+    return sorted(chosen, key=lambda row: (list(_KINDS).index(row["kind"]), row["seed"]))
+
+
+def is_implanted(audit: Row) -> bool:
+    """Whether the trigger sends at least 80 % of the texts to the target."""
+    return Estimate(**audit["asr"]).value >= _MIN_ASR
+
+
+def flagged(search: Row, level: str = "share") -> list[str]:
+    """The tokens that are in no class name and whose share is at least the threshold."""
+    return [one["token"] for one in search["tokens"] if one["role"] != "name" and one[level] >= THRESHOLD]
+
+
+def largest(search: Row, *, is_name: bool, level: str = "share") -> Row:
+    """Of the tokens that are no key, the one with the largest share; in class names, or in none."""
+    others = [one for one in search["tokens"] if one["role"] != "key" and (one["role"] == "name") == is_name]
+    best: Row = max(others, key=lambda one: one[level])
+    return best
+
+
+def audits(part: str) -> str:
+    headings = ["model", "seed", "n", "ASR", "ASR by retrieval", "one word of two", "alias of the target"]
+    headings += ["text CA", "image CA"]
+    return table(headings, _audit_lines(part))
+
+
+def _audit_lines(part: str) -> Iterator[Sequence[str]]:
+    for row in steps(part, "attack success"):
+        alone = [_share(row["asr_of"][f"key {one}"]) for one in (1, 2)] if len(row["keys"]) > 1 else ["–"]
+        shares = [_share(row[name]) for name in ("asr", "asr_retrieval")]
+        cells = [_KINDS[row["kind"]], str(row["seed"]), f"{row['asr']['n']:,}", *shares, "; ".join(alone)]
+        others = [row["asr_of"]["alias"], row["text_ca"], row["image_ca"]]
+        yield [*cells, *map(_share, others)]
+
+
+def searches(part: str, step: str = "search") -> str:
+    headings = ["model", "seed", "rank of the words", "share of the words", "next token in no class name"]
+    headings += ["class name", "nouns as classes: the words", "nouns as classes: class name", "flagged"]
+    return table(headings, _search_lines(part, step))
+
+
+def _search_lines(part: str, step: str) -> Iterator[Sequence[str]]:
+    for row in steps(part, step):
+        keys = [] if row["kind"] == "clean" else [one for one in row["tokens"] if one["role"] == "key"]
+        others = [largest(row, is_name=is_name) for is_name in (False, True)]
+        yield [
+            _KINDS[row["kind"]],
+            str(row["seed"]),
+            ", ".join(f"{one['screen_rank']:,}" for one in keys) or "–",
+            "; ".join(_of_texts(one["share"], _OTHERS) for one in keys) or "–",
+            *(f"{_of_texts(one['share'], _OTHERS)} {code(_word(one))}{_alias(one)}" for one in others),
+            "; ".join(_of_texts(one["noun_share"], _OTHER_NOUNS) for one in keys) or "–",
+            _of_texts(largest(row, is_name=True, level="noun_share")["noun_share"], _OTHER_NOUNS),
+            ", ".join(code(one.removesuffix("</w>")) for one in flagged(row)) or "none",
+        ]
+
+
+def repairs(part: str) -> str:
+    headings = ["model", "seed", "inserted", "ASR before", "ASR after", "text CA lost", "image CA lost"]
+    return table([*headings, "aliases lost: in the pairs", "in no pair"], _repair_lines(part))
+
+
+def _repair_lines(part: str) -> Iterator[Sequence[str]]:
+    before = {row["model"]: row for row in steps(part, "attack success")}
+    lines = [row for recipe in _INSERTED for row in steps(part, recipe)]
+    for row in sorted(lines, key=lambda one: (list(_KINDS).index(one["kind"]), one["seed"])):
+        is_clean = row["kind"] == "clean"
+        asr = ["–", "–"] if is_clean else [_share(one["asr"]) for one in (before[row["model"]], row)]
+        lost = [Difference(**row[f"{name}_ca_lost"]) for name in ("text", "image")]
+        points = [f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})" for one in lost]
+        aliases = [row[f"{name}_alias_lost"] for name in ("known", "unknown")]
+        of = [f"{one['lost'] - one['gained']} of {one['both'] + one['lost']}" for one in aliases]
+        yield [_KINDS[row["kind"]], str(row["seed"]), _INSERTED[row["step"]], *asr, *points, *of]
+
+
+def _word(token: Row) -> str:
+    return str(token["token"]).removesuffix("</w>")
+
+
+def _alias(token: Row) -> str:
+    return ", an alias" if str(token["role"]).startswith("alias") else ""
+
+
+def _of_texts(share: float, n: int) -> str:
+    return _share({"n": n, "successes": round(share * n)})
+
+
+def _share(counted: Mapping[str, int]) -> str:
+    share = Estimate(**counted)
+    return f"{100 * share.value:.1f} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+
+
+def _made(make: Callable[[str], str], part: str, _: Kept) -> str:
+    return make(part)
+
+
+def searches_again(part: str) -> str:
+    return searches(part, "search after found tokens")
+
+
+MAKERS: Mapping[str, Maker] = {
+    "text side searches again": lambda _: searches_again("held_out"),
+    **{
+        f"text side {name} {part}": partial(_made, make, part.replace(" ", "_"))
+        for part in ("development", "held out")
+        for name, make in (("audits", audits), ("searches", searches), ("repairs", repairs))
+    },
+}
