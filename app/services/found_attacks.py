@@ -12,11 +12,11 @@ from app.db.models.job import Job
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, DomainError, InvalidInput
-from app.domain.states import JobKind
 from app.services import artifacts, jobs
 from app.services.api_keys import Caller
 from app.services.orders import LABELLED, SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.attack_options import AttackOptions
 from cleanclip.vocabulary.found_attacks import audit_with, check_scan_of, fitting, section_of
 from cleanclip.vocabulary.scan_report import ScanReport, load_scan
@@ -79,7 +79,7 @@ def _report_key(unit: UnitOfWork, caller: Caller, scan_id: str) -> str:
 
 
 def _check_is_scan(job: Job) -> None:
-    if job.kind is not JobKind.SCAN:
+    if not KINDS[job.kind].finds_triggers:
         raise InvalidInput(
             "job_is_no_scan", f"The job {job.id} is of kind {job.kind.value}.", "Name a job of kind scan."
         )

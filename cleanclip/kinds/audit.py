@@ -31,6 +31,7 @@ def check(facts: Facts) -> Iterator[SanitizerError]:
 AUDIT = Kind(
     name="audit",
     title="Audit",
+    phase_titles={"baseline_audit": "Audit"},
     computes=("baseline_audit",),
     inputs=(SUSPECT, LABELLED, RETRIEVAL),
     options=AuditOptions,

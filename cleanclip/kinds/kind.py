@@ -61,6 +61,8 @@ class Kind:
     """Part of the address of the form that orders it. None: it is ordered by the API and the command."""
     then_clean: tuple[str, str] | None = None
     """Where a cleaning can go by what it found: how the form's address names the job, and the button."""
+    phase_titles: Mapping[str, str] = field(default_factory=dict)
+    """Of its phases that people call otherwise than those of other kinds."""
     computes: tuple[str, ...]
     """The phases that a job may have between staging and publishing, in order."""
     only_if: Mapping[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class Kind:
     """What files that were verified show, beside their digests."""
     does_not_show: str | None = None
     """What its figures are easily taken for, of a kind that ends with no verdict on the model."""
+    finds_triggers: bool = False
+    """Whether audits can take what it found as attacks."""
     judges: bool = False
     """Whether it ends with a verdict on the model."""
     report: type[PlainReport] | None = None

@@ -87,6 +87,7 @@ SCAN = Kind(
     inputs=(SUSPECT, LABELLED, anchor("scan")),
     options=ScanOptions,
     shows=VERDICT_FOLLOWS,
+    finds_triggers=True,
     judges=True,
     engine="sanitizer.work.scanning",
     spec=ScanSpec,

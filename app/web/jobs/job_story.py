@@ -8,6 +8,7 @@ from typing import Any, Literal
 from app.db.models.job import Job, JobEvent
 from app.schemas.jobs import PhaseOut
 from app.web.kit.rendering import seconds_text
+from cleanclip.kinds.catalogue import KINDS
 
 Mood = Literal["", "warn", "bad", "good"]
 
@@ -45,9 +46,8 @@ class Phase:
 
 def phase_title(name: str, kind: str) -> str:
     """What people call the phase."""
-    if kind == "audit" and name == "baseline_audit":
-        return "Audit"
-    return PHASES.get(name, name.replace("_", " "))
+    others = PHASES.get(name, name.replace("_", " "))
+    return KINDS[kind].phase_titles.get(name, others)
 
 
 def phases_of(job: Job, now: datetime) -> list[Phase]:
