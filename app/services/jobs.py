@@ -51,7 +51,8 @@ def create(unit: UnitOfWork, caller: Caller, order: Order, worker: WorkerSetting
         spec |= nulls.scan_spec(unit, order, checkpoints, data[LABELLED])
     if order.own is not None:
         spec[KINDS[order.kind].option_part] = to_json(order.own)
-        spec["data_kind"] = data[MAIN].kind.value
+        if MAIN in data:
+            spec["data_kind"] = data[MAIN].kind.value
     if order.audit is not None:
         suspect = checkpoints[SUSPECT]
         order = with_recommended_values(order, suspect)

@@ -21,7 +21,7 @@ from app.services.datasets import check_usable
 from app.settings import WorkerSettings
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
-from cleanclip.kinds.kind import Input, trained_on_the_test
+from cleanclip.kinds.kind import Input, Kind, trained_on_the_test
 from cleanclip.vocabulary import anchors, device_memory, templates
 from cleanclip.vocabulary.errors import OptionsRejected, SanitizerError
 from cleanclip.vocabulary.model_cost import ModelCost, cost_of
@@ -74,6 +74,11 @@ class Order:
     @property
     def vet(self) -> VetOptions | None:
         return self.own if isinstance(self.own, VetOptions) else None
+
+    def options_of(self, kind: Kind) -> Any:
+        """The part of that kind, which an order of another may have as well; None where it has none."""
+        is_own = kind.name == self.kind and self.own is not None
+        return self.own if is_own else getattr(self, kind.option_part, None)
 
     @classmethod
     def of(cls, body: JobIn, *, default_max_attempts: int) -> Order:
@@ -168,9 +173,7 @@ def refusals(
     known = {column: _known(row) for column, row in data.items()}
     named = {one.column: one.pointer for one in KINDS[order.kind].inputs if one.column in order.ids}
     for kind in KINDS.values():
-        options = (
-            order.own if kind.name == order.kind and order.own else getattr(order, kind.option_part, None)
-        )
+        options = order.options_of(kind)
         facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
         for error in () if options is None else kind.check(facts):
             yield as_invalid(error, named.get(error.where or ""))
