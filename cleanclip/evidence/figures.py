@@ -14,6 +14,7 @@ from cleanclip.vocabulary.figures import Line, Others, at, of_attack, of_model, 
 from cleanclip.vocabulary.measures import Difference, Estimate, TopK, Towards
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.sections import section_fields, sections_of
 
 
 def check(report: Report) -> Iterator[Finding]:
@@ -25,7 +26,7 @@ def check(report: Report) -> Iterator[Finding]:
         yield from _classes(where, audit)
     yield from same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
     yield from _skipped(report)
-    yield from _drift(report)
+    yield from _sections(report)
     if report.after is not None:
         yield from _same_images(report.before, report.after)
         yield from _same_classes(report, report.after)
@@ -169,14 +170,18 @@ def _probe(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
             yield misfit(f"{inside}.untriggered_target_rate", "is another than before, of the same target")
 
 
-def _drift(report: Report) -> Iterator[Finding]:
-    """There after a cleaning and nowhere else, of all images and all classes."""
-    reported = report.drift
-    if (reported is None) != (report.after is None):
-        yield misfit("drift", "belongs to an audit after cleaning")
-    if reported is not None:
-        yield from same("drift.images.n", reported.images.n, report.before.ca.n)
-        yield from same("drift.classes.n", reported.classes.n, num_classes(report) or reported.classes.n)
+def _sections(report: Report) -> Iterator[Finding]:
+    """Each is there where it belongs, and its figures are of all images or of all classes."""
+    there = dict(sections_of(report))
+    for name, kind in section_fields(Report):
+        if kind.is_of_cleaning and (name in there) != (report.after is not None):
+            yield misfit(name, "belongs to an audit after cleaning")
+        elif not kind.is_of_cleaning and name not in there:
+            yield misfit(name, "is missing")
+    for name, section in there.items():
+        for one in section.figures():
+            num, of = one.figure.n, {"images": report.before.ca.n, "classes": num_classes(report)}
+            yield from same(f"{name}.{one.name}.n", num, of[one.of] or num)
 
 
 def _skipped(report: Report) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from cleanclip.vocabulary.progress import rate_words
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_inputs import WHAT_DANGEROUS_MEANS, scanner_words
+from cleanclip.vocabulary.sections import sections_of
 from cleanclip.vocabulary.untrusted import name, rows, shown
 from cleanclip.vocabulary.verdict_texts import percent, share
 
@@ -169,6 +170,7 @@ def environment() -> Environment:
     made.filters["listed"] = _listed
     made.filters["image"] = lambda image: escape(data_uri(image))  # longer than any text that a page shows
     made.globals["points"] = points
+    made.globals["sections_of"] = sections_of
     made.globals["scanner_words"] = scanner_words
     return made
 

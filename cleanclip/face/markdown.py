@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Sequence
 
 from cleanclip.face import figures, rebound, retrieval, sentences
-from cleanclip.face.table_rows import Row, distance, points
+from cleanclip.face.table_rows import Row, points, section_words
 from cleanclip.vocabulary import control, untested
 from cleanclip.vocabulary.measures import RankDistribution
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_inputs import FetchedSource
+from cleanclip.vocabulary.sections import sections_of
 from cleanclip.vocabulary.settled import COMPARED
 from cleanclip.vocabulary.untrusted import MAX_NAME_CHARACTERS, shown
 from cleanclip.vocabulary.verdict_texts import share
@@ -54,9 +55,7 @@ def render_markdown(report: Report) -> str:
     parts += map(text, report.remarks)
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
-    if report.drift is not None:
-        images, classes = distance(report.drift.images), distance(report.drift.classes)
-        parts.append(f"Embeddings moved (cosine distance, mean): of images {images}; of classes {classes}.")
+    parts += [text(section_words(one)) for _, one in sections_of(report)]
     if report.classes_lost:
         worst = report.classes_lost[0]
         parts.append(

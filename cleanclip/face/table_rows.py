@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cleanclip.vocabulary.figures import Line
 from cleanclip.vocabulary.measures import Difference, Estimate, MeanDistance, RankDistribution
+from cleanclip.vocabulary.sections import Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,18 @@ def points(lost: Difference) -> str:
     )
 
 
-def distance(drift: MeanDistance) -> str:
-    """A mean distance with its interval and n."""
-    return f"{drift.mean:.4f} (95 % interval {drift.low:.4f} to {drift.high:.4f}, n = {drift.n})"
+def section_words(section: Section) -> str:
+    """What a section found, in a sentence."""
+    found = "; ".join(f"{one.title} {_figure(one.figure)}" for one in section.figures())
+    return f"{section.title}, {section.meaning}: {found}."
+
+
+def _figure(figure: Estimate | MeanDistance) -> str:
+    """With its interval and n."""
+    if isinstance(figure, Estimate):
+        return figure.words
+    mean, low, high = (f"{one:.4f}" for one in (figure.mean, figure.low, figure.high))
+    return f"mean {mean} (95 % interval {low} to {high}, n = {figure.n})"
 
 
 def row_of(line: Line, title: str | None = None) -> Row:

@@ -11,6 +11,7 @@ from cleanclip.vocabulary.examples import Examples
 from cleanclip.vocabulary.exclusions import Digest
 from cleanclip.vocabulary.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK, Towards
 from cleanclip.vocabulary.retrieval_figures import RetrievalFigures, RetrievalLost
+from cleanclip.vocabulary.sections import Section, SectionFigure
 from cleanclip.vocabulary.verdicts import AttackVerdict
 
 
@@ -154,13 +155,24 @@ class AuditFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddingDrift:
+class EmbeddingDrift(Section):
     """How far the embeddings moved from those of the input model."""
+
+    title = "Embedding drift"
+    meaning = "the cosine distance (0 to 2) from the input model"
+    is_of_cleaning = True
+    is_counted = False
 
     images: MeanDistance
     """Of the same images, without a trigger."""
     classes: MeanDistance
     """Of the classes, each the mean of its templates."""
+
+    def figures(self) -> tuple[SectionFigure, ...]:
+        return (
+            SectionFigure(name="images", title="images without a trigger", figure=self.images, of="images"),
+            SectionFigure(name="classes", title="classes", figure=self.classes, of="classes"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """The reports that there are, one for each kind of job that customers order. Free of torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
@@ -10,10 +11,10 @@ from pydantic import TypeAdapter
 
 from cleanclip.vocabulary import report_inputs
 from cleanclip.vocabulary.measures import AS_WRITTEN, derived
-from cleanclip.vocabulary.report import Report
-from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.report import Report, load_json
+from cleanclip.vocabulary.scan_report import ScanReport, load_scan
 from cleanclip.vocabulary.strict_json import load_written
-from cleanclip.vocabulary.vet_report import VetReport
+from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
 
 Sentence = Annotated[str, MaxLen(2000)]
 
@@ -67,6 +68,15 @@ def dump_plain(report: PlainReport) -> bytes:
 def load_plain(kind: type[PlainReport], data: bytes | str) -> PlainReport:
     """Raises pydantic.ValidationError, also where what follows from the counts is written otherwise."""
     return load_written(TypeAdapter(kind), data)
+
+
+_LOADERS: dict[str, Callable[[bytes], AnyReport]] = {"scan": load_scan, "vet": load_vet_report}
+
+
+def loader(kind: str, plain: type[PlainReport] | None) -> Callable[[bytes], AnyReport]:
+    """What reads the report of a kind of job, which is an audit or a cleaning where nothing else is said.
+    Raises pydantic.ValidationError."""
+    return _LOADERS.get(kind, load_json) if plain is None else partial(load_plain, plain)
 
 
 def digests(report: PlainReport) -> Sequence[tuple[str, str]]:

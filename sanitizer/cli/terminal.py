@@ -7,12 +7,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cleanclip.face.table_rows import section_words
 from cleanclip.vocabulary import progress
 from cleanclip.vocabulary.figures import in_brief
 from cleanclip.vocabulary.jobspec import DatasetSummary, Inspection
 from cleanclip.vocabulary.measures import Difference
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_inputs import ScannerEvidence, scanner_words
+from cleanclip.vocabulary.sections import sections_of
 from cleanclip.vocabulary.settled import COMPARED
 from cleanclip.vocabulary.vet_report import VetReport
 
@@ -131,10 +133,8 @@ def print_report(console: Console, report: Report) -> None:
     for change in report.attack_changes:
         for name, lost in (("ASR", change.asr_lost), ("PA", change.pa_lost)):
             console.print(_lost(f"{change.attack}: {name}", lost), highlight=False, markup=False)
-    if report.drift is not None:
-        moved = report.drift.images
-        reported = f"{moved.mean:.4f} [{moved.low:.4f}, {moved.high:.4f}] n={moved.n}"
-        console.print(f"Image embeddings moved by a cosine distance of {reported}", highlight=False)
+    for _, section in sections_of(report):
+        console.print(section_words(section), highlight=False, markup=False)
     for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
         if part is not None:
             console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)

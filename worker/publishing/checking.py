@@ -29,6 +29,7 @@ from cleanclip.vocabulary.recommended import Model, RecipeSource
 from cleanclip.vocabulary.report import Report, load_json
 from cleanclip.vocabulary.report_inputs import CheckpointInput, Environment
 from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.sections import section_fields
 from cleanclip.vocabulary.settled import MIN_IMAGES, SettledArchitecture
 from cleanclip.vocabulary.strict_json import refuse_unbounded
 from cleanclip.vocabulary.verdicts import Verdict
@@ -179,8 +180,10 @@ def _pairs(
     yield "control", report.control is not None, spec.searches
     if isinstance(report.control, ControlFigures):
         yield "control.seed", report.control.seed, spec.seed
-    for name in ("after", "ca_lost", "drift", "training"):
+    for name in ("after", "ca_lost", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
+    for name, kind in section_fields(Report):
+        yield name, getattr(report, name) is not None, is_cleaned or not kind.is_of_cleaning
     yield "rebound", report.rebound is not None, is_cleaned and spec.audit.rebound is not None
     for audit in filter(None, (report.before, report.after)):
         yield from _of_audit(audit, spec)

@@ -37,6 +37,7 @@ from cleanclip.vocabulary.jobspec import (
 )
 from cleanclip.vocabulary.progress import Advanced, ProgressEvent
 from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.sections import section_fields
 from cleanclip.vocabulary.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
 from worker.publishing.checking import config_bytes, read_json
@@ -58,8 +59,8 @@ _INEXACT = frozenset(
         "num_iterations",
         "is_converged",
         "classes_lost",
-        "drift",
         "retrieval_lost",
+        *(name for name, section in section_fields(Measured) if not section.is_counted),
     }
 )
 """What one image that is counted otherwise may move far, and what is no count."""

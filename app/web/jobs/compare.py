@@ -19,8 +19,8 @@ from app.web.jobs.job_result import ReportUnreadable, fetch
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Reader
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.vocabulary.report import Report, load_json
-from cleanclip.vocabulary.scan_report import ScanReport, load_scan
+from cleanclip.kinds.kind import Kind
+from cleanclip.vocabulary.report_kinds import AnyReport, loader
 
 log = get_logger(__name__)
 router = APIRouter()
@@ -118,7 +118,7 @@ def _inputs(
     file: Artifact | None,
 ) -> Inputs:
     """By the report where there is one: it says what was read."""
-    report = None if file is None else _read(ports, file, kind)
+    report = None if file is None else _read(ports, file, KINDS[kind])
     if report is None:
         return Inputs(data=digests, weights_sha256=weights_sha256, code_version=None)
     read: dict[str, str | None] = {
@@ -129,12 +129,10 @@ def _inputs(
     )
 
 
-def _read(ports: Ports, file: Artifact, kind: JobKind) -> Report | ScanReport | None:
+def _read(ports: Ports, file: Artifact, kind: Kind) -> AnyReport | None:
     """None where it cannot be read now: the figures are in the database, only its version is missing."""
     try:
-        if kind is JobKind.SCAN:
-            return fetch(ports.store, file.object_key, load_scan)
-        return fetch(ports.store, file.object_key, load_json)
+        return fetch(ports.store, file.object_key, loader(kind.name, kind.report))
     except ReportUnreadable as error:
         log.warning("report_unreadable", job_id=file.job_id, cause=str(error))
         return None

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
-from app.domain.states import DatasetKind, JobKind
+from app.domain.states import DatasetKind
 from app.live.ports import Ports, PortsDep
 from app.schemas.orders import OWN_BODIES, ScanJobIn
 from app.services import jobs
@@ -52,6 +52,11 @@ def _ids_of(job: Job, kind: str) -> Fields:
     return [("/".join(one.place), getattr(job, one.column) or "") for one in KINDS[kind].inputs]
 
 
+def _seed_of(job: Job, kind: str) -> tuple[str, str]:
+    """Of an earlier job of that kind; empty of another, for a new one to be drawn."""
+    return "seed", str(job.seed) if job.kind == kind else ""
+
+
 def _take_orders(
     page: OrderPage, kind: Kind, *, fields_of: Callable[[Job], Fields], more: Fields = ()
 ) -> None:
@@ -87,12 +92,11 @@ def _fields_of_scan(job: Job) -> Fields:
     """The order of an earlier scan as a form; of another job, what it shares with a scan."""
     scan = job.spec.get("scan") or {}
     null = job.spec.get("null")
-    is_scan = job.kind is JobKind.SCAN
     return [
         *_ids_of(job, "scan"),
-        ("scan/null", null["name"] if null else NONE if is_scan else AUTO),
+        ("scan/null", null["name"] if null else NONE if "null" in job.spec else AUTO),
         (_FURTHER, "\n".join(scan.get("further_classes") or ())),
-        ("seed", str(job.seed) if is_scan else ""),
+        _seed_of(job, "scan"),
     ]
 
 
@@ -123,7 +127,7 @@ def _fields_of_vetting(job: Job) -> Fields:
     return [
         *(ids | {"vet/dataset_id": ids["vet/dataset_id"] or job.labelled_dataset_id or ""}).items(),
         ("vet/share", f"{vet['share']:g}" if "share" in vet else ""),
-        ("seed", str(job.seed) if job.kind is JobKind.VET else ""),
+        _seed_of(job, "vet"),
     ]
 
 

@@ -15,6 +15,8 @@ from app.schemas.orders import JobIn
 from app.web.jobs import options
 from app.web.jobs.order_page import OrderDraft, lines, named
 from app.web.kit.visitor import Form
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.kind import Kind
 from cleanclip.vocabulary.proposed import CLEANCLIP, UAR, reason_for_uar
 from cleanclip.vocabulary.recipe import parse_recipe, to_json
 from cleanclip.vocabulary.recommended import Model, model_of
@@ -25,6 +27,8 @@ METHOD_PROPOSED = "proposed"
 _NOT_UAR = "a trigger is named, none is structured, and the image tower is not known to be a ViT"
 RECIPE_RECOMMENDED, RECIPE_DEFAULTS = "recommended", "defaults"
 SUITE_USUAL, SUITE_FOUND, SUITE_LIST, SUITE_JSON = "usual", "found", "list", "json"
+_PAGE = "jobs"
+"""Of the kinds of jobs that this form orders."""
 FROM_SCAN = "audit/attacks_from_scan"
 _NO_TARGET = "Write the class, or choose “Clean” and “Scan first”: the scan finds one."
 POLICY_DEFAULT, POLICY_KEPT, POLICY_GIVEN = "default", "kept", "given"
@@ -119,15 +123,23 @@ def _field_of_audit(path: str, draft: Draft) -> str:
             return f"audit/{path}"
 
 
+def kind_of(name: str | None) -> Kind:
+    """The kind of that name, if this form orders it; else the one that trains a model, a cleaning."""
+    here = [kind for kind in KINDS.values() if kind.is_public and kind.page == _PAGE]
+    return next((kind for kind in here if kind.name == name), None) or next(
+        kind for kind in here if kind.trains
+    )
+
+
 def _body(form: Form, draft: Draft) -> dict[str, Any]:
-    is_sanitize = form.get("kind") != "audit"
+    kind = kind_of(form.get("kind"))
     body: dict[str, Any] = {
-        "kind": "sanitize" if is_sanitize else "audit",
+        "kind": kind.name,
         **named(form, "checkpoint_id"),
         "audit": _audit(form, draft),
         **_policy(form),
     }
-    if is_sanitize:
+    if kind.trains:
         method = form.get("method")
         known = options.methods().get(method)
         body |= named(form, "dataset_id")
@@ -161,13 +173,13 @@ def _audit(form: Form, draft: Draft) -> dict[str, Any]:
     }
     if target := form.get("target"):
         audit["target"] = target
-    elif form.get("kind") == "audit" or not form.get("scan"):
+    elif not kind_of(form.get("kind")).trains or not form.get("scan"):
         draft.errors["target"] = _NO_TARGET
     if templates := lines(form.get("templates")):
         audit["templates"] = templates
     if form.get("linear_probe"):
         audit["linear_probe"] = _given(form, options.probe().options)
-    if form.get("rebound") and form.get("kind") != "audit":
+    if form.get("rebound") and kind_of(form.get("kind")).trains:
         audit["rebound"] = _given(form, options.rebound().options)
     match form.get("suite"):
         case "" | "usual":

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from app.db.models.job import Job
-from app.domain.states import JobKind
 from app.web.jobs import options, order_form
 from app.web.kit.command_line import ordered_audit
 from app.web.kit.visitor import Form
@@ -28,7 +27,7 @@ def empty_form(
     """A cleaning by the method that is proposed, with the usual triggers and what the address names. `scan`:
     the id and the first target of one whose triggers take the usual ones' place. `exclude`: a vetting."""
     fields = [
-        ("kind", "audit" if kind == "audit" else "sanitize"),
+        ("kind", order_form.kind_of(kind).name),
         ("method", order_form.METHOD_PROPOSED),
         ("recipe", order_form.RECIPE_RECOMMENDED),
         ("suite", order_form.SUITE_FOUND if scan else order_form.SUITE_USUAL),
@@ -77,7 +76,7 @@ def form_of_job(job: Job) -> Form:
 
 def _again(job: Job) -> Fields:
     spec = job.spec
-    yield "kind", "audit" if job.kind is JobKind.AUDIT else "sanitize"
+    yield "kind", order_form.kind_of(job.kind).name
     for name, value in (
         ("checkpoint_id", job.checkpoint_id),
         ("dataset_id", job.dataset_id),

@@ -15,7 +15,6 @@ from app.domain.states import JobKind
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.attack_options import USUAL, AttackOptions
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
-from cleanclip.vocabulary.jobspec import SearchSpec
 from cleanclip.vocabulary.recipe import SUITES, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
 
 _NAMED = {
@@ -128,8 +127,8 @@ def _first_scan(job: Job, files: dict[str, Any]) -> list[str]:
     return ["--scan-options", "scan.json"]
 
 
-_SEARCHES = {name: kind for name, kind in KINDS.items() if issubclass(kind.spec, SearchSpec)}
-"""Kinds whose order is options of their own."""
+_SEARCHES = {name: kind for name, kind in KINDS.items() if "policy" not in kind.spec_fields}
+"""Kinds whose order is options of their own: figures are held to no limits of a policy."""
 
 
 def _null(job: Job) -> dict[str, str]:
@@ -157,8 +156,8 @@ def _search_options(job: Job, kind: JobKind) -> dict[str, Any]:
     options_of = KINDS[kind].options
     assert options_of is not None, "a kind that is ordered has some"
     defaults = to_json(options_of())
-    if kind is JobKind.SCAN and job.anchor_checkpoint_id:
-        del defaults["detectors"]
+    if job.anchor_checkpoint_id:
+        defaults.pop("detectors", None)
     options = job.spec[KINDS[kind].option_part].items()
     return {name: value for name, value in options if name not in defaults or value != defaults[name]}
 

@@ -45,7 +45,7 @@ def test_targets_ranks_drift_and_probe_are_told_and_names_are_no_markup() -> Non
     assert any("Target, rank, badnet" in line and "3 [1, 3] n=7" in line for line in lines)
     assert any("Linear probe, accuracy" in line for line in lines)
     assert any("Linear probe, ASR, badnet" in line and "99.5 %" in line for line in lines)
-    assert any("cosine distance of 0.2000 [0.0000, 1.4706] n=2" in line for line in lines)
+    assert "classes mean 0.2000 (95 % interval 0.0000 to 1.4706, n = 2)" in " ".join(lines)
 
 
 def test_a_bar_shows_a_patterns_name_as_it_is() -> None:

@@ -91,7 +91,10 @@ def test_the_drift_of_the_embeddings_stands_in_both_pages() -> None:
             assert json.loads(element.attributes["value"]) == one[part]
             assert element.text == f"{one[part]:.4f}"
         assert shown[f"drift.{name}.n"].text == str(one["n"])
-    assert "of images 0.2333 (95 % interval 0.0000 to 0.6128, n = 3); of classes 0.0200 (" in markdown
+    assert (
+        "images without a trigger mean 0.2333 (95 % interval 0.0000 to 0.6128, n = 3); classes mean 0.0200 ("
+        in markdown
+    )
     for change in ({"mean": 0.3}, {"std": 1.9}, {"n": 0}, {"high": 0.7}, {"mean": 2.0005}):
         wrong = copy.deepcopy(written)
         wrong["drift"]["images"] |= change
