@@ -8,29 +8,26 @@ from typing import Any, get_args
 import typer
 from pydantic import ValidationError
 
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.near_names import near_names
 from cleanclip.vocabulary.recipe import (
-    AuditOptions,
     DeclaredOptions,
     OutputLayout,
     Policy,
     parse,
     parse_recipe,
 )
-from cleanclip.vocabulary.scan_options import ScanOptions
-from cleanclip.vocabulary.vet_options import VetOptions
 
 _OF_SERVICE = frozenset(
-    {
-        *("dataset_id", "retrieval_dataset_id", "null", "attacks_from_scan"),
-        *("trusted_dataset_id", "anchor_checkpoint_id"),
-    }
+    {"null", "attacks_from_scan", *(one.place[-1] for kind in KINDS.values() for one in kind.inputs)}
 )
 """What the service knows and the vocabulary does not."""
 
 
-_PARTS: Mapping[str, type[Any]] = {"scan": ScanOptions, "vet": VetOptions, "audit": AuditOptions}
+_PARTS: Mapping[str, type[Any]] = {
+    kind.option_part: kind.options for kind in KINDS.values() if kind.options is not None
+}
 """The options of each kind of job, by the field that has them."""
 
 

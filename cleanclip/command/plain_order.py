@@ -1,17 +1,17 @@
 """Orders of kinds that read one dataset with the model: the dataset, and options as JSON."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import typer
 
 from cleanclip.command import completion, values
-from cleanclip.command.checkpoint_order import JobOrder
+from cleanclip.command.checkpoint_order import AnchorOption, JobOrder
 from cleanclip.command.commands import command_of
-from cleanclip.command.steps import Named, Order, named
-from cleanclip.kinds.kind import Kind
+from cleanclip.command.steps import Order, named
+from cleanclip.kinds.kind import SUSPECT, Input, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +50,43 @@ class PlainOrder(JobOrder):
         return Order(
             body={"kind": self.ordered.name, self.ordered.option_part: self.part(), **self.about()},
             **self.subject(),
-            data=named(read=(self.pairs or self.labelled, kind)) | self.further(kind),
+            data=named(
+                read=(self.pairs or self.labelled, kind),
+                **{
+                    one.name: (getattr(self, one.name), kind)
+                    for one in further(self.ordered)
+                    if not one.folder
+                },
+            ),
         )
 
     def part(self) -> dict[str, Any]:
         """The kind's own field of a job, but for its datasets."""
-        return {} if self.options is None else values.json_object(self.options, "--options")
+        options = {} if self.options is None else values.json_object(self.options, "--options")
+        given = {one.place[-1]: getattr(self, one.name) for one in further(self.ordered) if one.folder}
+        return options | {name: value for name, value in given.items() if value is not None}
 
-    def further(self, kind: str) -> dict[str, Named]:
-        """Datasets that are read besides; `kind`: of the one that the order is about."""
-        del kind
-        return {}
+
+def further(kind: Kind) -> list[Input]:
+    """What it reads beside the checkpoint and the dataset that the order is about."""
+    main = next(one for one in kind.inputs if one.folder is None)
+    return [one for one in kind.inputs if one not in (SUSPECT, main)]
 
 
 def command_for(kind: Kind) -> Callable[..., None]:
-    """The command that orders it."""
-    order = type("_Order", (PlainOrder,), {"__doc__": kind.about, "ordered": kind, "__annotations__": {}})
+    """The command that orders it, with an option for each further input."""
+    order = make_dataclass(
+        "_Order",
+        [(one.name, _option(one), field(default=None)) for one in further(kind)],
+        bases=(PlainOrder,),
+        namespace={"__doc__": kind.about, "ordered": kind},
+        frozen=True,
+        kw_only=True,
+    )
     return command_of(order, kind.name)
+
+
+def _option(one: Input) -> Any:
+    if one.folder is not None:
+        return AnchorOption
+    return Annotated[str | None, typer.Option(f"--{one.name}", metavar="DATASET|URI", help=one.about)]

@@ -32,20 +32,10 @@ from cleanclip.vocabulary.proposed import BESIDE, CLEANCLIP, UAR, reason_for_uar
 from cleanclip.vocabulary.recommended import Family, model_of
 
 _ADDRESS = "s3://"
-_OPTION = {
-    "labelled": "--labelled",
-    "training": "--data",
-    "retrieval": "--retrieval",
-    "read": "--pairs",
-    "trusted": "--trusted",
-}
-_FIELD = {
-    "labelled": "dataset_id",
-    "read": "dataset_id",
-    "retrieval": "retrieval_dataset_id",
-    "trusted": "trusted_dataset_id",
-}
-"""Of the part of an order that its kind has, by what a dataset is for."""
+_OPTION = {"training": "--data", "read": "--pairs"}
+"""By what a dataset is for; of any other use the option has its name."""
+_MAIN = frozenset({"labelled", "read"})
+"""Uses whose dataset stands in the part of an order that its kind has, without a name of its own."""
 _USABLE = frozenset({"validating", "ready"})
 _PASSES = frozenset({"dataset_not_ready", "quota_exceeded"})
 """Obstacles that may be gone once the file was sent."""
@@ -64,10 +54,14 @@ class Named:
         return self.text.startswith(_ADDRESS)
 
 
+def _option(role: str) -> str:
+    return _OPTION.get(role, f"--{role}")
+
+
 def named(**given: tuple[str | None, str]) -> dict[str, Named]:
     """Those that were named, with their kinds. Raises typer.BadParameter for data that is elsewhere."""
     return {
-        role: Named(values.dataset(text, _OPTION[role], kind), kind)
+        role: Named(values.dataset(text, _option(role), kind), kind)
         for role, (text, kind) in given.items()
         if text is not None
     }
@@ -84,7 +78,7 @@ class Order:
     checkpoint: str | None
     declared: Mapping[str, Any]
     data: Mapping[str, Named]
-    """By what they are for: labelled, training, retrieval, read, trusted."""
+    """By what they are for: labelled, training, retrieval, read, trusted and others."""
     takes_defaults: bool = False
     """Whether the recipe has the method's defaults where it gives nothing, not what is recommended."""
     leaves_method: bool = False
@@ -195,7 +189,7 @@ class Steps:
                 code=refusal.code,
                 detail=f"{named.text}: {refusal.detail}",
                 remedy=refusal.remedy or "",
-                pointer=_OPTION[role],
+                pointer=_option(role),
             )
         return None
 
@@ -378,7 +372,11 @@ class Steps:
 def _body(order: Order, checkpoint_id: str | None, ids: Mapping[str, str]) -> dict[str, Any]:
     """With what an order names and is there; `ids` by what the datasets are for."""
     part = "audit" if "audit" in order.body else KINDS[order.body["kind"]].option_part
-    given = {_FIELD[role]: found for role, found in ids.items() if role in _FIELD}
+    given = {
+        "dataset_id" if role in _MAIN else f"{role}_dataset_id": found
+        for role, found in ids.items()
+        if role != "training"
+    }
     whole = dict(order.body) | {part: dict(order.body[part]) | given}
     if "training" in ids:
         whole["dataset_id"] = ids["training"]

@@ -9,7 +9,6 @@ from cleanclip.command import values
 from cleanclip.command.checkpoint_order import AnchorOption
 from cleanclip.command.commands import command_of
 from cleanclip.command.plain_order import PlainOrder
-from cleanclip.command.steps import Named, named
 from cleanclip.kinds.kind import Kind
 from cleanclip.kinds.vet import VET
 
@@ -52,11 +51,8 @@ class VetOrder(PlainOrder):
     ] = None
 
     def part(self) -> dict[str, Any]:
-        given = {"share": self.share, "scores": self.score or None, "anchor_checkpoint_id": self.anchor}
+        given = {"share": self.share, "scores": self.score or None}
         return super().part() | {name: value for name, value in given.items() if value is not None}
-
-    def further(self, kind: str) -> dict[str, Named]:
-        return named(trusted=(self.trusted, kind))
 
 
 vet = command_of(VetOrder, "vet")

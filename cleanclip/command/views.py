@@ -1,11 +1,13 @@
 """Checkpoints, datasets, jobs and reports as text for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cleanclip.command import scan_view, vet_view
 from cleanclip.command.formats import fields, size, span, table, when
 from cleanclip.errors import with_remedy
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.kind import SUSPECT
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from cleanclip.project_models import Key
 from cleanclip.vocabulary.figures import in_brief
@@ -216,6 +218,17 @@ def _waits_for(job: Job) -> str:
     )
 
 
+def _read(row: Job) -> Iterator[tuple[str, object]]:
+    """What it reads beside its checkpoint, where its order names it."""
+    order, kind = row.to_json(), KINDS.get(row.kind)
+    for one in () if kind is None else kind.inputs:
+        if one is SUSPECT:
+            continue
+        *part, name = one.place
+        named = (order.get(part[0]) or {}) if part else order
+        yield "data" if one.name == "dataset" else one.name, named.get(name)
+
+
 def job(row: Job) -> str:
     result = row.result
     pairs: list[tuple[str, object]] = [
@@ -225,12 +238,8 @@ def job(row: Job) -> str:
         ("state", row.state),
         ("phase", None if row.is_finished else " ".join(progress(row)).strip()),
         ("checkpoint", row.checkpoint_id),
-        ("data", row.dataset_id),
-        ("labelled", (row.scan or row.audit or {}).get("dataset_id")),
-        ("trusted", (row.vet or {}).get("trusted_dataset_id")),
-        ("anchor", (row.vet or row.scan or {}).get("anchor_checkpoint_id")),
+        *_read(row),
         ("without", ", ".join(row.exclude) or None),
-        ("retrieval", (row.audit or {}).get("retrieval_dataset_id")),
         ("target", (row.audit or {}).get("target")),
         ("null", ((row.scan or {}).get("null") or {}).get("name")),
         ("seed", row.seed),

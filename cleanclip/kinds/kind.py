@@ -41,6 +41,13 @@ class Input:
     """For people, where its name does not say it."""
     used_for: str = "training"
     """Of a dataset, in a word for people."""
+    title: str = "Read"
+    """What an order that is shown calls it."""
+
+    @property
+    def name(self) -> str:
+        """Of the option that names it where it is no job's main one: "trusted", "anchor"."""
+        return self.column.removesuffix("_id").removesuffix("_dataset").removesuffix("_checkpoint")
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -154,7 +161,7 @@ def trained_on_the_test() -> DatasetRejected:
     )
 
 
-SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPOINT_PATH)
+SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPOINT_PATH, title="Checkpoint")
 """The model that the job is about."""
 
 
@@ -166,6 +173,7 @@ def anchor(part: str) -> Input:
         folder=ANCHOR_PATH,
         fact="has_anchor",
         about="Another model, which you trust, from another source.",
+        title="Anchor",
     )
 
 
@@ -176,6 +184,7 @@ def labelled(part: str) -> Input:
         pointer=f"/{part}/dataset_id",
         roles={"labelled": "labelled"},
         used_for="audit",
+        title="Measured on",
     )
 
 
@@ -185,4 +194,5 @@ RETRIEVAL = Input(
     roles={"pairs": "retrieval"},
     used_for="retrieval",
     fact="has_retrieval",
+    title="Retrieval on",
 )

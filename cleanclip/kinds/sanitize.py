@@ -40,6 +40,7 @@ SANITIZE = Kind(
             pointer="/dataset_id",
             roles={"pairs": "pairs", "labelled": "training"},
             trains=True,
+            title="Cleaned with",
         ),
         labelled("audit"),
         RETRIEVAL,

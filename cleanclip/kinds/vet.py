@@ -16,6 +16,7 @@ VETTED = Input(
     roles={"pairs": "pairs", "labelled": "labelled"},
     about="The dataset that is vetted: pairs or labelled images.",
     used_for="vetting",
+    title="Vetted",
 )
 TRUSTED = Input(
     column="trusted_dataset_id",
@@ -24,6 +25,7 @@ TRUSTED = Input(
     fact="has_trusted",
     about="Samples of the same kind that you trust.",
     used_for="trusted",
+    title="Trusted samples",
 )
 
 

@@ -35,6 +35,8 @@ class PlainReport:
     """In the order of the kind's inputs."""
     options: Any
     environment: report_inputs.Environment
+    anchor: report_inputs.CheckpointInput | None = None
+    """Another model that was read, of a kind that may have one."""
 
     @derived
     def headline(self) -> Sentence:
@@ -82,4 +84,5 @@ def loader(kind: str, plain: type[PlainReport] | None) -> Callable[[bytes], AnyR
 def digests(report: PlainReport) -> Sequence[tuple[str, str]]:
     """The digests of what was read, for people."""
     data = [(f"Data, {one.kind}", one.sha256) for one in report.data]
-    return [*data, ("Weights", report.checkpoint.weights_sha256)]
+    models = [("Weights", report.checkpoint), ("Weights of the anchor", report.anchor)]
+    return [*data, *((title, one.weights_sha256) for title, one in models if one is not None)]

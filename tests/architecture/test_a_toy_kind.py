@@ -1,7 +1,7 @@
 """What a kind of job costs: a toy is added to a copy of the product, and goes through all of it there.
 
 The toy counts the pixels of a dataset. Beside its value and its engine it may change as many files as
-`CHANGES` names, and no other.
+`CHANGES` names, and no other. That it reads an anchor as well is a line of its value: so much an input costs.
 """
 
 from pathlib import Path

@@ -28,6 +28,7 @@ def _pairs(report: PlainReport, spec: SearchSpec, known: Known) -> Iterator[tupl
     yield "kind", report.kind, spec.kind
     yield "seed", report.seed, spec.seed
     yield "options", report.options, getattr(spec, KINDS[spec.kind].option_part)
+    yield "anchor", report.anchor, known.anchor
     yield from input_pairs(report, known)
 
 

@@ -42,6 +42,7 @@ from app.web.kit.visitor import Visitor
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.plots import live_loss
 from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.kind import SUSPECT, Input
 from cleanclip.vocabulary.jobspec import SCAN_NAMES
 
 NUM_LINES = 40
@@ -113,6 +114,8 @@ class Shown:
     """None of a scan and a vetting."""
     new_job: NewJob
     checkpoint_name: str | None
+    read: Sequence[tuple[Input, str | None]]
+    """What it read beside its checkpoint, and the id of each."""
     dataset_names: Mapping[str, str]
     """By id, of those that have a name."""
     attempts: str
@@ -184,6 +187,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         new_job=NewJob.after(job),
         null_name=(job.spec.get("null") or {}).get("name"),
         checkpoint_name=checkpoint_name,
+        read=[(one, getattr(job, one.column)) for one in KINDS[job.kind].inputs if one is not SUSPECT],
         dataset_names=dataset_names,
         attempts=_attempts(job),
     )
