@@ -212,20 +212,6 @@ FEW = ScanOptions(
 """A few seconds on a model of the smallest kind."""
 
 
-@pytest.mark.full  # the stand-in child keeps the same contract daily, above
-def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: World, tmp_path: Path) -> None:
-    job_id = real_scan_job(world, tmp_path, FEW)
-    assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
-    folder = downloaded(world, job_id, tmp_path / "scanned")
-    assert verify(folder).findings == ()
-    assert {"report.html", "report.md"} <= {path.name for path in folder.iterdir()}
-    shown = world.shown(job_id)
-    assert shown.result is not None
-    assert shown.result.scan is not None
-    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
-    assert shown.result.scan.hypotheses[0].family == "patch:0.25"
-
-
 @pytest.mark.full  # daily: tests/unit/worker/test_scanning.py, tests/numerics/test_scan.py
 def test_a_real_child_scans_without_class_names_and_is_believed(world: World, tmp_path: Path) -> None:
     job_id = real_scan_job(world, tmp_path, replace(FEW, class_names="none", vocabulary=True))

@@ -13,13 +13,10 @@ from cleanclip.evidence import sentences
 from cleanclip.evidence.verification import verify
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.vet_options import VetOptions
-from tests.fixtures.audited import write_model
-from tests.fixtures.shards import make_pairs
 from tests.integration.worker.stand_in_child import NUM_IMAGES, NUM_PAIRS, NUM_TRUSTED
 from tests.integration.worker.test_scans import downloaded
 from tests.integration.worker.world import World
 from tests.suites import mostly_full
-from worker.confinement import sandbox
 
 FILES = {"report.json", "report.html", "report.md", "vet_scores.jsonl.gz", "excluded.json"}
 STATED = FILES | {"statement.json", "SHA256SUMS"}
@@ -166,23 +163,3 @@ def test_a_list_whose_vetting_was_deleted_fails_the_job_that_needs_it(world: Wor
         row.spec = {**row.spec, "exclude": {"pairs": gone}}
     assert world.runner().run(job.id) is JobState.FAILED
     assert (world.job(job.id).error or {})["code"] == "input_missing"
-
-
-@pytest.mark.full  # the stand-in child keeps the same contract daily, above
-def test_a_real_child_vets_a_dataset_and_verify_finds_its_files_whole(world: World, tmp_path: Path) -> None:
-    real = {"child_command": sandbox.DEFAULT_COMMAND}
-    model = write_model(tmp_path / "model")
-    checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
-    with world.hands.unit_of_work() as unit:
-        row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
-        row.declared = {"num_heads_vision": 4, "num_heads_text": 2, "quick_gelu": False}
-    assert world.runner(**real).run(inspecting.id) is JobState.SUCCEEDED
-    shards = make_pairs(tmp_path / "pairs", 60, shard_size=60)
-    pairs, validating = world.dataset(
-        DatasetKind.PAIRS, {path.name: path.read_bytes() for path in sorted(Path(shards).glob("*.tar"))}
-    )
-    assert world.runner(**real).run(validating.id) is JobState.SUCCEEDED
-    options = VetOptions(neighbours=4, batch_size=32, num_shown=3)
-    job_id = vet_job(world, options, checkpoint_id=checkpoint.id, dataset_id=pairs.id)
-    assert world.runner(**real).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
-    assert verify(downloaded(world, job_id, tmp_path / "vetted")).findings == ()
