@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 from cleanclip.vocabulary.clip_text import as_clip_reads
 
@@ -51,7 +52,7 @@ def _tokens_of_part(part: str) -> tuple[int, ...]:
     # Tokens are numbered in the order in which they were merged: the lowest number is merged first.
     while pairs := [
         (number_of[first + second], at)
-        for at, (first, second) in enumerate(zip(pieces, pieces[1:], strict=False))
+        for at, (first, second) in enumerate(pairwise(pieces))
         if first + second in number_of
     ]:
         _, at = min(pairs)

@@ -21,7 +21,7 @@ class TextScanOptions(StrictOptions):
     trigger_words: Annotated[
         tuple[Annotated[str, Len(1, 200)], ...], MaxLen(MAX_TRIGGERS), label("Triggers to measure")
     ] = ()
-    """Triggers that you suspect. The words of one trigger are inserted together, each at a place of its own."""
+    """Triggers that you suspect. Words of one trigger are inserted together, each at a place of its own."""
     search: Annotated[bool, label("Search the vocabulary")] = True
     """Whether every token of CLIP's vocabulary is tried."""
     num_screen_texts: Annotated[

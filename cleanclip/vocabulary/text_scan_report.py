@@ -36,8 +36,8 @@ WHAT_IT_MISSES = (
     "that was found is a trigger."
 )
 ONE_PROCESS = (
-    "The counts are the word of the process that read the model. Where results are signed, a second process "
-    "made the whole scan again and found the same; statement.json says whether it did."
+    "The counts are the word of a process that read the model. Where results are signed, a second process "
+    "makes the whole scan again, and on a CPU it must find the same; statement.json says whether it did."
 )
 
 
@@ -231,7 +231,7 @@ class TextScanReport(PlainReport):
         made = [ON_OUR_MODELS, WHAT_IT_MISSES, ONE_PROCESS]
         if self.options.search:
             made.append(
-                f"The tokens are the best of {NUM_TOKENS:,}, chosen on {self.options.num_screen_texts} texts; "
+                f"The tokens are the best of {NUM_TOKENS:,}, on {self.options.num_screen_texts} texts; "
                 f"their figures are of {len(self.text_classes)} others."
             )
         if self.text_accuracy.value < HALF:

@@ -197,7 +197,7 @@ class _Scan:
             raise DatasetRejected(
                 "text_scan_too_few_texts",
                 f"{len(means.number_C)} classes in {len(self._templates)} templates make "
-                f"{few.num + many.num} texts; {sizes[0]} to screen with and {MIN_TEXTS} others are the fewest.",
+                f"{few.num + many.num} texts; {sizes[0]} to screen with and {MIN_TEXTS} others are needed.",
                 "Give the labelled dataset more templates or more classes.",
                 where=LABELLED.column,
             )

@@ -141,7 +141,7 @@ def effects(
 
 
 def most_led(predicted_SK: Tensor, label_K: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(towards_S, num_led_S, share_S): the class that takes the largest share of the texts of other classes."""
+    """(towards_S, num_led_S, share_S): the class that takes the largest share of texts of other classes."""
     is_led_SK = predicted_SK != label_K
     same_SKK = (predicted_SK[:, :, None] == predicted_SK[:, None, :]) & is_led_SK[:, None, :]
     num_led_SK = same_SKK.sum(dim=2)
@@ -156,7 +156,7 @@ def most_led(predicted_SK: Tensor, label_K: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def screening_order(screened: Effects) -> list[int]:
-    """Tokens: the largest share first, the larger collapse first among about equals, then the lower number."""
+    """Tokens: the largest share first, among about equals the larger collapse, then the lower number."""
     score_S = screened.share_S + 1e-3 * screened.value_S
     return torch.argsort(score_S, descending=True, stable=True).tolist()
 
@@ -167,7 +167,7 @@ def all_tokens() -> Tensor:
 
 
 def first_of(order: Sequence[int], named: frozenset[int], most: tuple[int, int]) -> Iterator[int]:
-    """Of the tokens in `order` the first `most[0]` that are in no class name, and the first `most[1]` that are."""
+    """Of `order` the first `most[0]` tokens that are in no class name, and the first `most[1]` that are."""
     left = {False: most[0], True: most[1]}
     for token in order:
         is_named = token in named

@@ -26,7 +26,7 @@ CHANGES: Mapping[str, Mapping[str, str]] = {
         'VET = "vet"\n    PUBLISH': 'VET = "vet"\n    COUNT = "count"\n    PUBLISH',
     },
     "migrations/versions/0001_initial.py": {
-        "scan text_scan vet\")": "scan text_scan vet pixels\")",
+        'scan text_scan vet")': 'scan text_scan vet pixels")',
         "text_scan vet publish": "text_scan vet count publish",
     },
 }
