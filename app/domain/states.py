@@ -23,6 +23,7 @@ class JobKind(StrEnum):
     SANITIZE = "sanitize"
     AUDIT = "audit"
     SCAN = "scan"
+    TEXT_SCAN = "text_scan"
     VET = "vet"
 
 
@@ -65,6 +66,7 @@ class JobPhase(StrEnum):
     FINAL_AUDIT = "final_audit"
     REBOUND = "rebound"
     SCAN = "scan"
+    TEXT_SCAN = "text_scan"
     VET = "vet"
     PUBLISH = "publish"
 

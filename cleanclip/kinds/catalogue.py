@@ -7,7 +7,10 @@ from cleanclip.kinds.inspect import INSPECT
 from cleanclip.kinds.kind import Kind
 from cleanclip.kinds.sanitize import SANITIZE
 from cleanclip.kinds.scan import SCAN
+from cleanclip.kinds.text_scan import TEXT_SCAN
 from cleanclip.kinds.validate import VALIDATE
 from cleanclip.kinds.vet import VET
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (INSPECT, VALIDATE, SANITIZE, AUDIT, SCAN, VET)}
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind for kind in (INSPECT, VALIDATE, SANITIZE, AUDIT, SCAN, TEXT_SCAN, VET)
+}

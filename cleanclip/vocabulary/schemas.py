@@ -13,6 +13,8 @@ from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, Policy, R
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.text_scan_options import TextScanOptions
+from cleanclip.vocabulary.text_scan_report import TextScanReport
 from cleanclip.vocabulary.vet_options import VetOptions
 from cleanclip.vocabulary.vet_report import VetReport
 
@@ -26,11 +28,13 @@ DOCUMENTS: dict[str, Any] = {
     "vet-report": VetReport,
     "scan": ScanOptions,
     "scan-report": ScanReport,
+    "text-scan": TextScanOptions,
+    "text-scan-report": TextScanReport,
     "null": NullSet,
 }
 """Of each document, by its name, the type."""
 NAMES = tuple(DOCUMENTS)
-_WRITTEN = ("report", "vet-report", "scan-report")
+_WRITTEN = ("report", "vet-report", "scan-report", "text-scan-report")
 
 
 def schema(name: str) -> str:

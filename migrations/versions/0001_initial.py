@@ -279,11 +279,11 @@ def _create_jobs() -> None:
         "jobs",
         *_texts("id project_id"),
         *_texts("name", nullable=True),
-        _word("kind", "inspect validate sanitize audit scan vet"),
+        _word("kind", "inspect validate sanitize audit scan text_scan vet"),
         _word("state", "queued running cancelling paused succeeded failed cancelled"),
         _word(
             "phase",
-            "stage inspect validate baseline_audit finetune final_audit rebound scan vet publish",
+            "stage inspect validate baseline_audit finetune final_audit rebound scan text_scan vet publish",
             nullable=True,
         ),
         *_json("phases progress"),

@@ -17,7 +17,7 @@ NEW = {
 }
 CHANGES: Changes = {
     "cleanclip/kinds/catalogue.py": {
-        "import SCAN\n": "import SCAN\nfrom cleanclip.kinds.pixels import PIXELS\n",
+        "import TEXT_SCAN\n": "import TEXT_SCAN\nfrom cleanclip.kinds.pixels import PIXELS\n",
         "SCAN, VET)": "SCAN, VET, PIXELS)",
     },
     "app/domain/states.py": {
@@ -25,8 +25,8 @@ CHANGES: Changes = {
         'VET = "vet"\n    PUBLISH': 'VET = "vet"\n    COUNT = "count"\n    PUBLISH',
     },
     "migrations/versions/0001_initial.py": {
-        "audit scan vet": "audit scan vet pixels",
-        "rebound scan vet publish": "rebound scan vet count publish",
+        'scan text_scan vet")': 'scan text_scan vet pixels")',
+        "text_scan vet publish": "text_scan vet count publish",
     },
 }
 

@@ -30,6 +30,8 @@ def _pairs(report: PlainReport, spec: SearchSpec, known: Known) -> Iterator[tupl
     yield "options", report.options, getattr(spec, KINDS[spec.kind].option_part)
     yield "anchor", report.anchor, known.anchor
     yield from input_pairs(report, known)
+    if (names := getattr(report, "class_names", None)) is not None:
+        yield "class_names", names, known.class_names
 
 
 def shown_plain(report: PlainReport) -> dict[str, Any]:

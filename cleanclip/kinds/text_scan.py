@@ -1,0 +1,65 @@
+"""Look for words that lead texts of every class to one class, and change nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from cleanclip.kinds.facts import Data, Facts
+from cleanclip.kinds.kind import MAX_REPORT_BYTES, SUSPECT, Kind, labelled
+from cleanclip.vocabulary.clip_text import num_different
+from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected, SanitizerError
+from cleanclip.vocabulary.jobspec import REPORT_NAME, SearchSpec
+from cleanclip.vocabulary.text_scan_options import MIN_CLASSES, TextScanOptions
+from cleanclip.vocabulary.text_scan_report import TextScanReport
+
+LABELLED = labelled("text_scan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextScanSpec(SearchSpec):
+    """Look for words that control the text tower, with the classes and images of `inputs/labelled`."""
+
+    kind: Literal["text_scan"] = "text_scan"
+    text_scan: TextScanOptions
+
+
+def check(facts: Facts) -> Iterator[SanitizerError]:
+    model = facts.models.get(SUSPECT.column)
+    if model is not None and model.option("text_cfg", "hf_tokenizer_name") is not None:
+        yield CheckpointRejected(
+            "text_scan_tokenizer",
+            "The text tower does not use CLIP's tokenizer, whose tokens a text scan inserts.",
+            "Scan the images of this model instead.",
+            where=SUSPECT.column,
+        )
+    names = facts.data.get(LABELLED.column, Data()).class_names
+    if names is not None and (num := num_different(names)) < MIN_CLASSES:
+        yield few_classes(f"The labelled dataset has {num} different class names.")
+
+
+def few_classes(message: str) -> OptionsRejected:
+    """`message`: how many there are, in a sentence."""
+    return OptionsRejected(
+        "text_scan_too_few_classes",
+        f"{message} With fewer than {MIN_CLASSES} no class stands out.",
+        "Use a labelled dataset of more classes.",
+        where=LABELLED.column,
+    )
+
+
+TEXT_SCAN = Kind(
+    name="text_scan",
+    title="Text scan",
+    about="Look for words that, inserted into a text, lead texts of every class to one class.",
+    page=None,
+    computes=("text_scan",),
+    inputs=(SUSPECT, LABELLED),
+    options=TextScanOptions,
+    shows="The report's rates, words and outcome follow from its counts, and its counts are consistent.",
+    does_not_show="That no word controls the text tower: a trigger of two words together is missed.",
+    report=TextScanReport,
+    engine="sanitizer.work.text_scanning",
+    spec=TextScanSpec,
+    check=check,
+    leaves={REPORT_NAME: MAX_REPORT_BYTES},
+)
