@@ -399,8 +399,8 @@ def _uar(recipe: UARRecipe, num_samples: int) -> Iterator[str]:
     if words := ", ".join(repr(" ".join(trigger)) for trigger in recipe.words()):
         yield (
             f"The text tower is trained too, on captions with inserted triggers: {words}. A word of them "
-            "that is not a trigger may lose its meaning. No figure here measures texts with these words; a text "
-            "scan with the same trigger_words does."
+            "that is not a trigger may lose its meaning. No figure here measures texts with these words; a "
+            "text scan with the same trigger_words does."
         )
     if recipe.trained_on != "pairs":
         yield (
