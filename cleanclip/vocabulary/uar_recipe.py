@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt, Interval, Le, MaxLen
+from pydantic import BeforeValidator
 
 from cleanclip.vocabulary.bounds import NUMBER, STRICT, Share, ShortText, label
 from cleanclip.vocabulary.clip_text import as_clip_reads
@@ -57,7 +58,11 @@ class UARRecipe(FinetuningOptions):
     """Weight of the mean of 1 minus the cosine between an image's embedding and the input model's embedding
     of the clean image."""
     trigger_words: Annotated[
-        tuple[ShortText, ...], MaxLen(MOST_TRIGGERS), label("Trigger words", is_advanced=True)
+        tuple[ShortText, ...],
+        MaxLen(MOST_TRIGGERS),
+        # A report is read strictly, where a list is no tuple once `Recipe` has looked at the JSON.
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        label("Trigger words", is_advanced=True),
     ] = ()
     """Triggers of the text tower, each of up to four words. The text tower is then trained too: half of the
     captions get a trigger's words inserted and must keep the input model's embedding of the caption without
