@@ -8,6 +8,7 @@ from cleanclip.evidence.counted import close
 from cleanclip.evidence.findings import CURVE_NAME, Finding, misfit
 from cleanclip.vocabulary.recipe import Recipe, UARRecipe
 from cleanclip.vocabulary.report import CurvePoint, Report, Training
+from cleanclip.vocabulary.uar_recipe import TEXT_CONSISTENCY_WEIGHT
 
 _SINGLE = 1e-4
 """Losses and distances are summed in single precision, step by step."""
@@ -91,6 +92,15 @@ def _consistency(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Find
         yield misfit(f"{where}.loss_consistency", "belongs to each point of UAR's curve, and to no other")
     elif reported is not None and not -_SINGLE <= reported <= 2 + _SINGLE:
         yield misfit(f"{where}.loss_consistency", f"is {reported:.6g}, out of 0 to 2")
+    has_words = isinstance(recipe, UARRecipe) and bool(recipe.trigger_words)
+    for name, most in (("loss_text_clip", math.inf), ("loss_text_consistency", 2 + _SINGLE)):
+        value = getattr(point, name)
+        if (value is None) == has_words:
+            yield misfit(
+                f"{where}.{name}", "belongs to each point of UAR with trigger_words, and to no other"
+            )
+        elif value is not None and not -_SINGLE <= value <= most:
+            yield misfit(f"{where}.{name}", f"is {value:.6g}, out of its bounds")
     if isinstance(recipe, UARRecipe) and (point.loss_clip is None) == (recipe.trained_on == "pairs"):
         yield misfit(f"{where}.loss_clip", "belongs to UAR on pairs, and not to UAR on images alone")
 
@@ -102,7 +112,8 @@ def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
     if recipe.method == "par":
         return clip - (point.loss_push or 0.0)
     if recipe.method == "uar":
-        return clip + recipe.consistency_weight * (point.loss_consistency or 0.0)
+        text = (point.loss_text_clip or 0.0) + TEXT_CONSISTENCY_WEIGHT * (point.loss_text_consistency or 0.0)
+        return clip + recipe.consistency_weight * (point.loss_consistency or 0.0) + text
     return recipe.lambda1 * clip + recipe.lambda2 * (point.loss_self_supervised or 0.0)
 
 

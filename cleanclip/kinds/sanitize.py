@@ -13,15 +13,17 @@ from cleanclip.kinds.kind import (
     Kind,
     labelled,
 )
-from cleanclip.vocabulary.cautions import check_loss, has_sigmoid_loss
+from cleanclip.vocabulary.cautions import check_loss, check_words, has_sigmoid_loss
 from cleanclip.vocabulary.errors import SanitizerError
 from cleanclip.vocabulary.jobspec import CONFIG_NAME, CURVE_NAME, REPORT_NAME, WEIGHTS_NAME, SanitizeSpec
 
 
 def check(facts: Facts) -> Iterator[SanitizerError]:
-    """Whether the recipe can train a model of this loss."""
+    """Whether the recipe can train a model of this loss and tokenizer."""
     if (model := facts.models.get(SUSPECT.column)) is not None:
         yield from check_loss(facts.options, is_sigmoid=has_sigmoid_loss(model.config))
+        has_other = model.option("text_cfg", "hf_tokenizer_name") is not None
+        yield from check_words(facts.options, has_other_tokenizer=has_other)
 
 
 SANITIZE = Kind(

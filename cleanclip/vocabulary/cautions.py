@@ -91,6 +91,17 @@ def check_loss(recipe: Recipe, *, is_sigmoid: bool) -> Iterator[OptionsRejected]
         )
 
 
+def check_words(recipe: Recipe, *, has_other_tokenizer: bool) -> Iterator[OptionsRejected]:
+    """Whether words would be inserted into the captions of a text tower without CLIP's tokenizer."""
+    if has_other_tokenizer and isinstance(recipe, UARRecipe) and recipe.trigger_words:
+        yield OptionsRejected(
+            "trigger_words_tokenizer",
+            "The text tower does not use CLIP's tokenizer, whose tokens trigger_words inserts.",
+            "Leave trigger_words out.",
+            where="recipe.trigger_words",
+        )
+
+
 def check_folds(counts: Sequence[int], class_names: Sequence[str], num_folds: int) -> None:
     """Raises OptionsRejected where a class has too few images (`counts`) for a probe in those folds."""
     few = [label for label, count in enumerate(counts) if count < num_folds]
@@ -384,6 +395,12 @@ def _uar(recipe: UARRecipe, num_samples: int) -> Iterator[str]:
         yield (
             "No pattern is inverted on the input model: only patterns that climb from random starts "
             "act on the backdoor."
+        )
+    if words := ", ".join(repr(" ".join(trigger)) for trigger in recipe.words()):
+        yield (
+            f"The text tower is trained too, on captions with inserted triggers: {words}. A word of them "
+            "that is not a trigger may lose its meaning. No figure here measures texts with these words; a "
+            "text scan with the same trigger_words does."
         )
     if recipe.trained_on != "pairs":
         yield (

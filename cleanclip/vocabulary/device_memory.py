@@ -160,7 +160,8 @@ def _training(
 ) -> _Need:
     """Backward begins with all that was kept; the gradients of a whole batch are not there yet."""
     is_half = recipe.precision != "fp32"
-    trains_text = isinstance(recipe, CleanCLIPRecipe | PARRecipe)
+    has_words = isinstance(recipe, UARRecipe) and bool(recipe.trigger_words)
+    trains_text = has_words or isinstance(recipe, CleanCLIPRecipe | PARRecipe)
     num_views = 2 if isinstance(recipe, CleanCLIPRecipe) and recipe.lambda2 > 0 else 1
     towers = (cost.image, cost.text) if trains_text else (cost.image,)
     each = sum(tower.kept_bytes(is_half=is_half, trains=True, is_cuda=is_cuda) for tower in towers)

@@ -152,7 +152,8 @@ def training_flop(cost: ModelCost, recipe: Recipe, caption_share: float = CAPTIO
         case SupervisedRecipe():
             return times * image
         case UARRecipe():
-            return (times + 1) * image + (text if recipe.trained_on == "pairs" else 0)
+            texts = 0 if recipe.trained_on != "pairs" else times + 1 if recipe.trigger_words else 1
+            return (times + 1) * image + texts * text
 
 
 def inversion_flop(cost: ModelCost, recipe: Recipe) -> float:

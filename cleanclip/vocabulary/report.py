@@ -55,7 +55,8 @@ class CurvePoint:
 
     `loss_push` is what PAR subtracts from `loss_clip`; `distance_*` the batch's mean squared distances to
     the unit embeddings of the input model, 0 to 4. `loss_consistency` is UAR's mean of 1 minus the cosine to
-    the input model's embedding of the clean image, 0 to 2, before its weight.
+    the input model's embedding of the clean image, 0 to 2, before its weight; `loss_text_*` are the same of
+    the text tower, on captions with `trigger_words` inserted.
     """
 
     step: int
@@ -67,6 +68,8 @@ class CurvePoint:
     distance_image: float | None = None
     distance_text: float | None = None
     loss_consistency: float | None = None
+    loss_text_clip: float | None = None
+    loss_text_consistency: float | None = None
     learning_rate: float
     logit_scale: float
 
@@ -79,6 +82,8 @@ PARTS_OF_LOSS = {
     "distance_image": "image distance",
     "distance_text": "caption distance",
     "loss_consistency": "consistency",
+    "loss_text_clip": "CLIP of captions with words",
+    "loss_text_consistency": "consistency of captions with words",
 }
 """Of a `CurvePoint`: what plots call each."""
 

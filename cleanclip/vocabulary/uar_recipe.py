@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt, Interval, Le
+from annotated_types import Gt, Interval, Le, MaxLen
+from pydantic import BeforeValidator
 
-from cleanclip.vocabulary.bounds import NUMBER, STRICT, Share, label
+from cleanclip.vocabulary.bounds import NUMBER, STRICT, Share, ShortText, label
+from cleanclip.vocabulary.clip_text import as_clip_reads
 from cleanclip.vocabulary.finetuning import NAMED, FinetuningOptions
 
 
@@ -22,6 +24,12 @@ class Stage:
     inversion_steps: int
 
 
+MOST_TRIGGERS, MOST_WORDS = 8, 4
+INSERTED_SHARE = 0.5
+"""Of a batch's captions: those that get a trigger of `trigger_words`. As docs/text-side.md measured it."""
+TEXT_CONSISTENCY_WEIGHT = 20.0
+"""Weight of the text tower's consistency. As docs/text-side.md measured it."""
+
 _Side = Annotated[float, Gt(0), Le(1), NUMBER]
 _Count = Annotated[int, Interval(ge=0, le=64), NUMBER]
 
@@ -33,8 +41,8 @@ class UARRecipe(FinetuningOptions):
     L = L_CLIP(f(x'), T0) + consistency_weight * mean(1 - cos(f(x'), f0(x))). x' is the batch, part of it with
     patterns that many images share: live ones, which climb this loss, and those of a bank, which are inverted
     on the model. f0 and T0 are the input model, on clean images and captions. It trains the image tower
-    only and needs no trigger and no label. A method of this project, run on small models only: the default
-    learning_rate is a guess for full-size models.
+    only, unless `trigger_words` is set, and needs no trigger and no label. A method of this project, run on
+    small models only: the default learning_rate is a guess for full-size models.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
@@ -49,6 +57,16 @@ class UARRecipe(FinetuningOptions):
     consistency_weight: Annotated[float, Gt(0), Le(1000), NUMBER, label("Consistency")] = 5.0
     """Weight of the mean of 1 minus the cosine between an image's embedding and the input model's embedding
     of the clean image."""
+    trigger_words: Annotated[
+        tuple[ShortText, ...],
+        MaxLen(MOST_TRIGGERS),
+        # A report is read strictly, where a list is no tuple once `Recipe` has looked at the JSON.
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        label("Trigger words", is_advanced=True),
+    ] = ()
+    """Triggers of the text tower, each of up to four words. The text tower is then trained too: half of the
+    captions get a trigger's words inserted and must keep the input model's embedding of the caption without
+    them. Name what a text scan found: a word that is not a trigger may lose its meaning."""
     epochs: Annotated[int, Interval(ge=1, le=100), NUMBER, label("Epochs")] = 5
     """Passes over the data, both stages together."""
     strong_epochs: Annotated[int, Interval(ge=0, le=100), NUMBER, label("Epochs of the strong stage")] = 2
@@ -161,8 +179,8 @@ class UARRecipe(FinetuningOptions):
         NUMBER,
         label("Share of the change that is kept", "from 0 to 1", is_advanced=True),
     ] = 1.0
-    """Share of the change that is kept: the weights end at input + share · (trained − input). Less than 1
-    keeps more clean accuracy and more of a backdoor."""
+    """Share of the image tower's change that is kept: its weights end at input + share · (trained − input).
+    Less than 1 keeps more clean accuracy and more of a backdoor."""
     beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER, label("Beta 2", is_advanced=True)] = 0.98
     """AdamW's decay rate of the second moment."""
     max_grad_norm: Annotated[
@@ -175,6 +193,7 @@ class UARRecipe(FinetuningOptions):
             raise ValueError(
                 f"strong_epochs is {self.strong_epochs}, more than the {self.epochs} epochs of the run"
             )
+        self._check_words()
         if self.min_patch_size > self.max_patch_size:
             raise ValueError("min_patch_size is more than max_patch_size")
         for stage, name in zip(self.stages(), self.stage_names(), strict=True):
@@ -187,6 +206,19 @@ class UARRecipe(FinetuningOptions):
                 "no image carries a pattern, because every share is 0 or no pattern is live or inverted: the "
                 "backdoor would stay"
             )
+
+    def _check_words(self) -> None:
+        words = self.words()
+        if not all(1 <= len(one) <= MOST_WORDS for one in words):
+            raise ValueError(f"a trigger of trigger_words must have 1 to {MOST_WORDS} words")
+        if len({*words}) < len(words):
+            raise ValueError("trigger_words must differ from each other")
+        if words and self.trained_on != "pairs":
+            raise ValueError(f"trigger_words need captions, and trained_on: {self.trained_on} reads none")
+
+    def words(self) -> tuple[tuple[str, ...], ...]:
+        """The words of each trigger, as CLIP reads them."""
+        return tuple(tuple(as_clip_reads(one).split()) for one in self.trigger_words)
 
     def _perturbs(self, stage: Stage) -> bool:
         has_live = stage.live_share > 0 and self.num_live > 0

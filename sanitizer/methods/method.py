@@ -25,7 +25,8 @@ Objective = Callable[[Sequence[Tensor], Tensor], Losses]
 The embeddings are those of images and captions; then of their augmented views, where the method has them;
 then what the model that came in makes of the same images and captions, where the method asks for it. A method
 of labels is given those of the images, their class numbers [N], and the embeddings of the classes [C, D]; one
-with a teacher those of the images, the teacher's of them, and those of the captions if it reads them.
+with a teacher those of the images, those of captions with words inserted if it has them, the teacher's of the
+images, and those of the captions if it reads them.
 """
 
 
@@ -45,6 +46,9 @@ class Method:
     """An augmented view of each image and caption passes through the towers too."""
     trains_text: bool = True
     """False: only the image tower is trained; captions, if any, are embedded without gradient."""
+    inserts_words: bool = False
+    """The text tower is trained beside the image tower, on captions with words inserted
+    (`PairBatch.tokens_view_NL`), and no gradient of one tower depends on the other."""
     reads_captions: bool = True
     has_labels: bool = False
     """The data are labelled images; no caption is embedded."""

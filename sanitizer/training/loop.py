@@ -42,6 +42,7 @@ from sanitizer.training.device import towers_dtype
 from sanitizer.training.distributed import World
 from sanitizer.training.feeding import feed, open_batches, to_input
 from sanitizer.training.fits import check_fits
+from sanitizer.training.inserted_words import InsertedWords
 from sanitizer.training.pace import Pace
 from sanitizer.training.record import Record
 from sanitizer.training.run_patterns import Patterns
@@ -138,7 +139,9 @@ def finetune(
 
 
 def _input_model(model: CLIP, method: Method) -> CLIP | None:
-    """A teacher embeds images alone: of the captions' tower, which stays, it needs no copy."""
+    """A teacher needs a copy of the captions' tower only where that is trained."""
+    if method.inserts_words:
+        return towers.frozen_towers(model)
     if method.has_teacher:
         return towers.frozen_image_tower(model)
     return towers.frozen_copy(model) if method.has_input_model else None
@@ -195,6 +198,7 @@ class _Run:
             max_grad_norm=recipe.max_grad_norm,
             towers_dtype=self._dtype,
         )
+        self._words = InsertedWords.of_run(checkpoint, recipe, seed=seed, world=world)
         self._patterns = Patterns.of_run(
             checkpoint, data, recipe, seed=seed, options=self._options, world=world, on_step=self._inverting
         )
@@ -311,6 +315,8 @@ class _Run:
         optimizer.set_rate(self._optimizer, learning_rate)
         patterns = self._patterns
         perturb = None if patterns is None else patterns.assign(step, self._batches.steps_per_epoch)
+        if self._words is not None:
+            batch = replace(batch, tokens_view_NL=self._words.inserted(batch.tokens_NL, step))
         try:
             result = take_step(
                 self._model, self._optimizer, batch, self._options, self._world, perturb=perturb

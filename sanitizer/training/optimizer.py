@@ -19,7 +19,7 @@ Shapes: V rows of the table, A of them that have occurred, U unique rows of one 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -195,13 +195,13 @@ def set_rate(optimizer: AdamW, learning_rate: float) -> None:
         group["lr"] = learning_rate
 
 
-def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
-    """Scale all gradients so that their common norm is `max_norm` at most; returns the norm before.
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale the gradients so that their common norm is `max_norm` at most; returns the norm before.
 
     A sparse gradient takes part with the rows that it holds.
     """
     parts = []
-    for parameter in model.parameters():
+    for parameter in parameters:
         if parameter.grad is None:
             continue
         if parameter.grad.is_sparse:

@@ -80,9 +80,10 @@ def take_step(
     """
     optimizer.zero_grad(set_to_none=True)
     if options.method.trains_text:
-        optimizer.expect(batch.tokens_NL, batch.tokens_view_NL)
+        optimizer.expect(batch.tokens_NL)
+    optimizer.expect(batch.tokens_view_NL)
     losses = accumulate_gradients(model, batch, options, world, perturb=perturb)
-    norm = clip_gradients(model, options.max_grad_norm or math.inf)
+    norm = _clip(model, options)
     names = options.method.parts
     loss, grad_norm, *parts = read_numbers(losses.total, norm, *(losses.parts[name] for name in names))
     result = StepResult(loss=loss, parts=dict(zip(names, parts, strict=True)), grad_norm=grad_norm)
@@ -90,6 +91,18 @@ def take_step(
         optimizer.step()
         clamp_logit_scale(model)
     return result
+
+
+def _clip(model: CLIP, options: StepOptions) -> Tensor:
+    """The norm of all gradients before they are clipped; those of towers that are trained beside each other
+    are clipped apart, so that neither changes the other."""
+    largest = options.max_grad_norm or math.inf
+    if not options.method.inserts_words:
+        return clip_gradients(model.parameters(), largest)
+    towers: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        towers[name.startswith("visual.")].append(parameter)
+    return torch.hypot(*(clip_gradients(tower, largest) for tower in towers.values()))
 
 
 def read_numbers(first: Tensor, *others: Tensor) -> list[float]:
@@ -151,14 +164,16 @@ def _embed_all(
 def _embed(
     model: CLIP, batch: PairBatch, rows: slice, options: StepOptions, perturb: Perturb | None = None
 ) -> list[Tensor]:
-    """Unit embeddings of some pairs in the order of `Objective`: two, or four where the method has views; of
-    images one, where the method trains nothing else."""
+    """Unit embeddings of some pairs in the order of `Objective`: two, or four where the method has views;
+    else those of images, and of captions with words inserted where the method has them."""
+    if not options.method.trains_text:
+        own = [_embed_images(model, batch, rows, options, perturb)]
+        if options.method.inserts_words:
+            assert batch.tokens_view_NL is not None
+            own.append(_embed_texts(model, batch.tokens_view_NL[rows], options))
+        return own
     device = _log_scale(model).device
     images, texts = [batch.image_NCHW[rows].to(device, non_blocking=True)], [batch.tokens_NL[rows]]
-    if not options.method.trains_text:
-        pixels = images[0] if perturb is None else perturb(images[0], rows)
-        with autocast(device, options.towers_dtype):
-            return [_unit(encode_image(model, options.to_input(pixels)))]
     if options.method.has_views:
         assert batch.tokens_view_NL is not None
         images.append(_image_view(batch, rows, images[0]))
@@ -170,6 +185,24 @@ def _embed(
     image_parts = _unit(image_features).chunk(len(images))
     text_parts = _unit(text_features).chunk(len(texts))
     return [part for both in zip(image_parts, text_parts, strict=True) for part in both]
+
+
+def _embed_images(
+    model: CLIP, batch: PairBatch, rows: slice, options: StepOptions, perturb: Perturb | None = None
+) -> Tensor:
+    device = _log_scale(model).device
+    pixels = batch.image_NCHW[rows].to(device, non_blocking=True)
+    if perturb is not None:
+        pixels = perturb(pixels, rows)
+    with autocast(device, options.towers_dtype):
+        return _unit(encode_image(model, options.to_input(pixels)))
+
+
+def _embed_texts(model: CLIP, tokens_NL: Tensor, options: StepOptions) -> Tensor:
+    device = _log_scale(model).device
+    tokens = cut_padding(model, tokens_NL).to(device, non_blocking=True)
+    with autocast(device, options.towers_dtype):
+        return _unit(encode_text(model, tokens))
 
 
 def _image_view(batch: PairBatch, rows: slice, image_NCHW: Tensor) -> Tensor:
@@ -187,9 +220,13 @@ def _fixed(
     if options.method.has_teacher:
         assert options.input_model is not None
         with torch.no_grad():
-            before = _embed_all(options.input_model, batch, chunks, options)
+            parts = [_embed_images(options.input_model, batch, rows, options) for rows in chunks]
+            before = [torch.cat(parts)]
             if options.method.reads_captions:
-                before.append(torch.cat([_embed_captions(model, batch, rows, options) for rows in chunks]))
+                # Where the text tower is not trained, the teacher shares it.
+                texts = options.input_model if options.method.inserts_words else model
+                parts = [_embed_texts(texts, batch.tokens_NL[rows], options) for rows in chunks]
+                before.append(torch.cat(parts))
         return [world.gather(part) for part in before]
     if options.class_CD is not None:
         label_N = batch.tokens_NL[:, 0].to(options.class_CD.device, non_blocking=True)
@@ -199,13 +236,6 @@ def _fixed(
             before = _embed_all(options.input_model, batch, chunks, options)
         return [world.gather(part) for part in before]
     return []
-
-
-def _embed_captions(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> Tensor:
-    device = _log_scale(model).device
-    tokens = cut_padding(model, batch.tokens_NL[rows]).to(device, non_blocking=True)
-    with autocast(device, options.towers_dtype):
-        return _unit(encode_text(model, tokens))
 
 
 def _unit(features_ND: Tensor) -> Tensor:

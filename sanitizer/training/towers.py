@@ -46,6 +46,14 @@ def frozen_image_tower(model: CLIP) -> CLIP:
     return frozen
 
 
+def frozen_towers(model: CLIP) -> CLIP:
+    """As `frozen_image_tower`, with the text tower copied too. That one stays in training mode: in eval mode
+    attention takes another kernel, which rounds otherwise."""
+    frozen = frozen_copy(model).train()
+    frozen.visual.eval()
+    return frozen
+
+
 def keep_change(model: CLIP, before: CLIP, share: float) -> None:
     """The image tower becomes before + share · (now − before), BatchNorm's statistics too; 1 changes no bit.
 

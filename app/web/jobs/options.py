@@ -20,7 +20,7 @@ _YES, _NO = "yes", "no"
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
-Kind = Literal["number", "numbers", "truth", "choice", "text", "image"]
+Kind = Literal["number", "numbers", "truth", "choice", "text", "texts", "image"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,8 @@ class Option:
                 return parse_number(text)
             case "numbers":
                 return [parse_number(part.strip()) for part in text.split(",")] if text else []
+            case "texts":
+                return [part.strip() for part in text.split(",")] if text else []
             case "truth":
                 return {_YES: True, _NO: False}.get(text, text)
             case "image":
@@ -205,6 +207,8 @@ def _option(
         kind = "image"
     elif choices:
         kind = "choice"
+    elif first.get("items", {}).get("type") == "string":
+        kind = "texts"
     else:
         kind = {"integer": "number", "number": "number", "boolean": "truth", "array": "numbers"}.get(
             first["type"], "text"
@@ -228,7 +232,7 @@ def _option(
 
 def _meaning(described: str, kind: Kind) -> str:
     """In the words of a form, where nothing is written as `none`."""
-    commas = " Separated by commas." if kind == "numbers" else ""
+    commas = " Separated by commas." if kind in ("numbers", "texts") else ""
     return described.replace("`", "").replace("null:", f"{NONE}:") + commas
 
 
@@ -242,6 +246,8 @@ def _bounds(schema: dict[str, Any], kind: Kind) -> str:
         return f"at most {schema['maxLength']} characters"
     if kind == "numbers":
         return f"each {_bounds(schema.get('items') or schema['prefixItems'][0], 'number')}"
+    if kind == "texts":
+        return f"at most {schema['maxItems']}" if "maxItems" in schema else ""
     if kind != "number":
         return ""
     low = readable_number(schema["minimum"]) if "minimum" in schema else None

@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
+from cleanclip.kinds.facts import Facts
+from cleanclip.kinds.kind import SUSPECT
+from cleanclip.kinds.sanitize import SANITIZE
 from cleanclip.vocabulary import cautions
+from cleanclip.vocabulary.anchors import Model as Suspect
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.recipe import (
     AuditOptions,
@@ -112,6 +116,9 @@ def test_defaults_of_a_method_that_nobody_ran_at_full_size_are_not_called_publis
     assert "There are for cleanclip and par and supervised: take one of them." in found
 
 
+OF_OPTIONS = ("The warm-up of", "There is no", "No pattern", "The text tower", "Captions")
+
+
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
@@ -123,6 +130,7 @@ def test_defaults_of_a_method_that_nobody_ran_at_full_size_are_not_called_publis
         (UARRecipe(inversion_steps=0), "No pattern is inverted"),
         (UARRecipe(inverted_patches=0, inverted_blends=0), "No pattern is inverted"),
         (UARRecipe(trained_on="images_of_pairs"), "Captions are not used"),
+        (UARRecipe(trigger_words=("a b",)), "with inserted triggers: 'a b'. A word of them that is not"),
         (UARRecipe(), None),
     ],
 )
@@ -134,9 +142,7 @@ def test_uar_says_what_its_options_leave_out(recipe: Recipe, said: str | None) -
         "num_classes": 2,
     }
     found = reported(recipe, num_samples=1_000 if said and "within" in said else 9_000, **values)
-    about = [
-        one for one in found if one.startswith(("The warm-up of", "There is no", "No pattern", "Captions"))
-    ]
+    about = [one for one in found if one.startswith(OF_OPTIONS)]
     assert [said in one for one in about if said] == [True] * (said is not None)
     assert len(about) == (said is not None)
 
@@ -316,3 +322,15 @@ def test_a_limit_that_the_gate_overtakes_is_told_where_nothing_is_cleaned() -> N
     assert len(audit_told(policy, gate=0.2)) == 2
     assert audit_told(policy, gate=0.41) == []
     assert audit_told(policy, gate=0.2, is_cleaned=True) == []
+
+
+def test_words_are_refused_where_the_tokenizer_is_not_clips() -> None:
+    def codes(text_cfg: dict[str, Any], recipe: Recipe) -> list[str]:
+        model = Suspect(weights_sha256=None, config={"model_cfg": {"text_cfg": text_cfg}})
+        return [
+            refusal.code for refusal in SANITIZE.check(Facts(options=recipe, models={SUSPECT.column: model}))
+        ]
+
+    words = UARRecipe(trigger_words=("maestro",))
+    assert codes({"hf_tokenizer_name": "0" * 64}, words) == ["trigger_words_tokenizer"]
+    assert codes({}, words) == codes({"hf_tokenizer_name": "0" * 64}, UARRecipe()) == []

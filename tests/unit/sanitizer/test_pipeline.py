@@ -102,8 +102,9 @@ def done(inputs, tmp_path_factory):
         (RECIPE, 2),
         (SupervisedRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1), 1),
         (UAR, 1),
+        (replace(UAR, trigger_words=("word",)), 2),
     ],
-    ids=["cleanclip", "supervised", "uar"],
+    ids=["cleanclip", "supervised", "uar", "uar_on_words"],
 )
 def test_the_audits_of_a_job_embed_the_classes_once_for_each_text_tower(
     inputs, tmp_path, monkeypatch, recipe, times
@@ -209,6 +210,7 @@ def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says
         PARRecipe(epochs=2, batch_size=8, learning_rate=1e-3, initial_learning_rate=3e-3, push_share=0.5),
         SupervisedRecipe(epochs=2, batch_size=8, learning_rate=1e-3, warmup_steps=2),
         UAR,
+        replace(UAR, trigger_words=("word",)),
         pytest.param(replace(UAR, trained_on="images_of_pairs"), marks=pytest.mark.full),
         pytest.param(replace(UAR, trained_on="labelled_images"), marks=pytest.mark.full),
     ],

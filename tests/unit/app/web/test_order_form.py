@@ -55,6 +55,17 @@ def test_the_bounds_of_a_list_are_those_of_its_values() -> None:
     assert bounds["rebound/reference_asr"] == bounds["custom_patch/at"] == "each 0 to 1"
 
 
+def test_a_list_of_texts_is_separated_by_commas() -> None:
+    draft = read(LEAST | {"method": "uar", "uar/trigger_words": "maestro, dubbed lac"})
+    assert draft.order is not None
+    assert isinstance(draft.order.recipe, UARRecipe)
+    assert draft.order.recipe.trigger_words == ("maestro", "dubbed lac")
+    [option] = [one for one in options.methods()["uar"].options if one.option == "trigger_words"]
+    assert option.bounds == "at most 8"
+    many = read(LEAST | {"method": "uar", "uar/trigger_words": "a b c d e"})
+    assert "1 to 4 words" in many.errors["method"]
+
+
 def test_every_default_is_read_back_from_how_it_is_shown() -> None:
     for group in GROUPS:
         for option in group.options:
