@@ -106,7 +106,7 @@ app.command()(scan.scan)
 app.command()(vet.vet)
 for _kind in KINDS.values():
     if _kind.report is not None:
-        app.command(_kind.name)(command_for(_kind))
+        app.command(_kind.command)(command_for(_kind))
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")

@@ -83,7 +83,7 @@ def command_for(kind: Kind) -> Callable[..., None]:
         frozen=True,
         kw_only=True,
     )
-    return command_of(order, kind.name)
+    return command_of(order, kind.command)
 
 
 def _option(one: Input) -> Any:

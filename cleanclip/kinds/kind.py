@@ -114,6 +114,11 @@ class Kind:
     """Of one saved state; None: as a training's, which follows from the weights."""
 
     @property
+    def command(self) -> str:
+        """Of `cleanclip`, which orders it."""
+        return self.name.replace("_", "-")
+
+    @property
     def option_part(self) -> str:
         """Of an order, of its row and of the spec."""
         return self.part or self.name

@@ -34,7 +34,7 @@ def command_line(job: Job) -> str:
     files: dict[str, Any] = {}
     if job.kind in _SEARCHES:
         return _search_line(job, files)
-    words = ["cleanclip", job.kind.value, *_pair("--checkpoint", job.checkpoint_id)]
+    words = ["cleanclip", KINDS[job.kind].command, *_pair("--checkpoint", job.checkpoint_id)]
     recipe = parse_recipe(job.spec["recipe"]) if job.spec.get("recipe") else None
     if recipe is not None:
         words += _pair("--pairs" if recipe.training_data == "pairs" else "--training", job.dataset_id)
@@ -137,7 +137,7 @@ def _null(job: Job) -> dict[str, str]:
 
 def _search_line(job: Job, files: dict[str, Any]) -> str:
     part = KINDS[job.kind].option_part
-    words = ["cleanclip", job.kind.value, *_pair("--checkpoint", job.checkpoint_id)]
+    words = ["cleanclip", KINDS[job.kind].command, *_pair("--checkpoint", job.checkpoint_id)]
     words += _pair("--labelled", job.labelled_dataset_id)
     words += _pair(f"--{job.spec.get('data_kind')}", job.dataset_id)
     words += _pair("--trusted", job.trusted_dataset_id)

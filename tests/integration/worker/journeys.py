@@ -59,10 +59,10 @@ class Journey:
         assert run.returncode == status, run.stdout + run.stderr
         return run.stdout
 
-    def done(self, kind: str, *arguments: str) -> str:
+    def done(self, command: str, *arguments: str) -> str:
         """The id of a job about the checkpoint, ordered by the command and done."""
         job: dict[str, Any] = json.loads(
-            self.command(kind, "--checkpoint", self.checkpoint, *arguments, "--json")
+            self.command(command, "--checkpoint", self.checkpoint, *arguments, "--json")
         )
         assert self.runner.run(job["id"]) is JobState.SUCCEEDED, self.world.job(job["id"]).error
         return str(job["id"])

@@ -14,7 +14,8 @@ from app.storage.s3 import S3Store
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily
-from tests.fixtures.audited import write_labelled
+from lab.testbed.writing import write_labelled_shards
+from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_labelled
 from tests.integration.worker.journeys import Journey, opened
 
 NUM_IMAGES = 140
@@ -43,6 +44,15 @@ def many_images(journey: Journey) -> tuple[str, ...]:
     return "--labelled", journey.dataset(DatasetKind.LABELLED, folder)
 
 
+def many_texts(journey: Journey) -> tuple[str, ...]:
+    """As many as a text scan wants: seven classes in five templates."""
+    folder, templates = journey.folder / "texts", (*TEMPLATES, "art of a {c}", "one {c} here")
+    write_labelled_shards(
+        zip(pictures(), labels(), strict=True), folder, CLASS_NAMES, templates, shard_size=60
+    )
+    return "--labelled", journey.dataset(DatasetKind.LABELLED, folder)
+
+
 AUDITED = ("--target", "cat", "--attack", "badnet")
 TRAINED = ("--method", "cleanclip", "--epochs", "1", "--batch-size", "16", "--warmup-steps", "1")
 HOW = {
@@ -62,6 +72,11 @@ HOW = {
             "vocabulary": False,
         },
         count=("control", 0, "led", "successes"),
+    ),
+    "text_scan": Ordered(
+        arguments=many_texts,
+        options={"search": False, "trigger_words": ["banana"], "num_texts": 20},
+        count=("triggers", 0, "num_led"),
     ),
     "vet": Ordered(
         arguments=lambda one: ("--pairs", one.pairs),
@@ -90,7 +105,7 @@ def test_a_job_is_ordered_done_shown_and_verified(journey: Journey, tmp_path: Pa
     if how.options is not None:
         (tmp_path / "options.json").write_text(json.dumps(how.options))
         arguments = (*arguments, "--options", str(tmp_path / "options.json"))
-    job_id = journey.done(name, *arguments, "--seed", "3")
+    job_id = journey.done(kind.command, *arguments, "--seed", "3")
     job = journey.service.ours.http.get(f"/v1/jobs/{job_id}").json()
     assert (job["kind"], job["seed"], job["state"]) == (name, 3, "succeeded")
     assert [one["name"] for one in job["phases"]] == [*kind.phases_of(journey.world.job(job_id).spec)]
@@ -100,7 +115,7 @@ def test_a_job_is_ordered_done_shown_and_verified(journey: Journey, tmp_path: Pa
     assert {path.name for path in folder.iterdir()} >= {*kind.leaves, "report.html", "report.md"}
     page, shown = journey.page(job_id), journey.command("jobs", "show", job_id)
     assert f"{kind.title} of " in page
-    assert f"cleanclip {name}" in page, "how one orders it again"
+    assert f"cleanclip {kind.command}" in page, "how one orders it again"
     for one in kind.inputs:
         if (its_id := getattr(journey.world.job(job_id), one.column)) is not None:
             assert its_id in page
