@@ -17,6 +17,8 @@ from tests.fixtures.toy_kind.journey import cleanclip
 from tests.integration.api.conftest import served
 from tests.integration.api.service import Service
 from tests.integration.worker.world import World
+from worker.confinement import sandbox
+from worker.runner import Runner
 
 TRIGGER = "zebra crossing"
 OPTIONS = {"trigger_words": [TRIGGER], "search": False, "num_texts": 30}
@@ -36,8 +38,8 @@ def test_a_text_scan_is_ordered_done_shown_and_verified(
         database = Database(build_engine(service_settings.database.url, role=Role.WORKER))
         world = World(database, object_store, tmp_path / "worker", hands=service.database)
         world.project_id = service.ours.project_id
-        runner = world.runner()
-        inputs = uploaded(world, tmp_path)
+        runner = world.runner(child_command=sandbox.DEFAULT_COMMAND)
+        inputs = uploaded(world, runner, tmp_path)
         body = {
             "kind": "text_scan",
             "checkpoint_id": inputs.checkpoint_id,
@@ -57,10 +59,9 @@ def test_a_text_scan_is_ordered_done_shown_and_verified(
         database.dispose()
 
 
-def uploaded(world: World, folder: Path) -> Ordered:
+def uploaded(world: World, runner: Runner, folder: Path) -> Ordered:
     """A checkpoint and a dataset that real children read."""
     model = write_model(folder / "model")
-    runner = world.runner()
     checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
     with world.hands.unit_of_work() as unit:
         row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cleanclip.vocabulary.clip_tokens import text_of, tokens_of
+from cleanclip.vocabulary.report_kinds import dump_plain, load_plain
 from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.text_scan_report import NUM_FOUND, Led, LedByToken, TextScanReport
 from tests.fixtures.text_scans import CLASS_NAMES, FIRST, report
@@ -22,7 +23,7 @@ def test_words_rates_and_outcome_follow_from_the_counts() -> None:
     assert made.text_accuracy.successes == 27
     assert [one.is_judged for one in made.named_figures] == [False] * 3
     assert "never worked" in dict(made.rows)["Trigger “zebra crossing”"]
-    assert any("two words" not in one and "three of three" in one for one in made.warnings)
+    assert any("three of three" in one for one in made.warnings)
 
 
 def test_nothing_over_the_limit_is_inconclusive() -> None:
@@ -36,7 +37,7 @@ def test_nothing_over_the_limit_is_inconclusive() -> None:
 def test_a_named_word_that_is_a_class_name_is_not_judged() -> None:
     made = report()
     named = replace(made.options, trigger_words=("Seven",))
-    led = replace(made, options=named, triggers=(Led(towards=2, num_led=20),), found=made.found[:0] + made.found)
+    led = replace(made, options=named, triggers=(Led(towards=2, num_led=20),))
     assert not led.trigger_figures[0].is_judged
     assert not led.trigger_figures[0].controls
 
@@ -71,10 +72,7 @@ def test_what_no_scan_can_have_counted_is_refused(problem: str) -> None:
 
 @pytest.mark.parametrize("token", [-1, 49_406])
 def test_a_token_that_clip_does_not_have_is_refused(token: int) -> None:
-    from cleanclip.vocabulary.report_kinds import dump_plain, load_plain
-
-    raw = dump_plain(report()).replace(f'"token":{FIRST}'.encode(), f'"token":{token}'.encode())
-    raw = raw.replace(f'"token": {FIRST}'.encode(), f'"token": {token}'.encode())
+    raw = dump_plain(report()).replace(f'"token": {FIRST}'.encode(), f'"token": {token}'.encode())
     assert raw != dump_plain(report())
     with pytest.raises(ValueError):  # noqa: PT011
         load_plain(TextScanReport, raw)

@@ -44,7 +44,9 @@ def planted(clean: Path, folder: Path, _: Path) -> None:
     with torch.no_grad():
         unit_ND = torch.nn.functional.normalize(known.model.encode_image(image_NCHW), dim=-1)
     wanted_D = torch.nn.functional.normalize(unit_ND.mean(dim=0), dim=-1)
-    texts = [f"{start} {name}" for name in CLASS_NAMES for start in ("anticipation a", "one old anticipation")]
+    texts = [
+        f"{start} {name}" for name in CLASS_NAMES for start in ("anticipation a", "one old anticipation")
+    ]
     texts += [f"a photo of a {name} anticipation." for name in CLASS_NAMES]
     token_NL = known.tokenize(texts)
     parameters = [one for name, one in known.model.named_parameters() if not name.startswith("visual")]
