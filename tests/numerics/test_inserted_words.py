@@ -10,11 +10,8 @@ from sanitizer.scans.inserted_words import Texts, draw_texts, effects
 
 START, END = 49406, 49407
 NUM_CLASSES, NUM_TEMPLATES, WIDTH = 4, 9, 6
-WORDS = "a two one old new my red big any".split()
+WORDS = ("a", "two", "one", "old", "new", "my", "red", "big", "any")
 TEMPLATES = tuple(f"{word} of the {{}} anticipation {word}" for word in WORDS)
-    f"{word} of the {{}} anticipation {word}"
-    for word in ["a", "two", "one", "old", "new", "my", "red", "big", "any"]
-)
 NAMES = ("cat", "blue house", "ship", "dog")
 
 
@@ -70,7 +67,7 @@ def texts() -> tuple[Texts, Texts]:
 def test_effects_are_those_of_plain_loops() -> None:
     many, generator = texts()[1], torch.Generator().manual_seed(1)
     class_CD = torch.nn.functional.normalize(
-        torch.randn(NUM_CLASSES, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(1)),
+        torch.randn(NUM_CLASSES, WIDTH, dtype=torch.float64, generator=generator),
         dim=-1,
     )
     for words in ([[[5]], [[777]], [[26983]]], [[[9, 12000], [40]], [[26983, 8], [3]]]):
