@@ -40,7 +40,7 @@ def text_of(token: int) -> str:
 
 
 def tokens_of(text: str) -> tuple[int, ...]:
-    """By CLIP's byte-pair encoding. Of unusual characters open_clip's may differ: it mends their encoding."""
+    """By CLIP's byte-pair encoding. Of unusual characters open_clip's may differ: it fixes their encoding."""
     return tuple(token for part in _PART.findall(as_clip_reads(text)) for token in _tokens_of_part(part))
 
 

@@ -114,7 +114,7 @@ class _Scan:
         num_tokens = NUM_TOKENS * few.num + (self._options.num_fine + num_named) * many.num
         num_searched = num_tokens if self._options.search else 0
         self._num_planned = many.num * (1 + len(triggers)) + num_searched
-        self._run.progress(PhaseStarted(phase=PHASE, total=self._num_planned, unit="texts"))
+        self._run.progress(PhaseStarted(phase=PHASE, total=self._num_planned, unit="samples"))
         predicted_K = words.classes_of(self._embed(many.with_words([])[0]), means.mean_CD)
         self._after(many.num)
         led = [self._effects(many, [one[None] for one in trigger], means) for trigger in triggers]

@@ -91,7 +91,9 @@ def draw_texts(
     taken: set[int] = set()
     drawn = []
     for part, size in enumerate(sizes):
-        most, rows, num_of = -(-size // num_classes), [], dict.fromkeys(range(num_classes), 0)
+        most = -(-size // num_classes)
+        rows: list[int] = []
+        num_of = dict.fromkeys(range(num_classes), 0)
         for number in order.tolist():
             label = number // num_templates
             if len(rows) < size and number not in taken and num_of[label] < most:
