@@ -32,6 +32,7 @@ METHODS = {
     "par": PARRecipe(threshold=4.0),
     "supervised": SupervisedRecipe(),
     "uar": UARRecipe(),
+    "uar_words": UARRecipe(trigger_words=("word",)),
 }
 UAR = UARRecipe(
     epochs=2,
@@ -61,7 +62,7 @@ def step_options(method: str, chunk_size: int | None) -> StepOptions:
             ((image / 255 if image.dtype == torch.uint8 else image).double() - 0.45) / 0.27
         ),
         method=build_method(METHODS[method]),
-        input_model=before if method in ("par", "uar") else None,
+        input_model=before if method in ("par", "uar", "uar_words") else None,
         class_CD=class_CD if method == "supervised" else None,
         chunk_size=chunk_size,
         max_grad_norm=None,
@@ -84,7 +85,7 @@ def gradients(method: str, batch: PairBatch, world: World, chunk_size: int | Non
     model = tiny_clip().double()
     towers.prepare(model, freeze_batch_norm_statistics=True)
     pool = PatternPool(UAR, image_size=32, seed=1, device=torch.device("cpu"))
-    assigned = pool.assign(0, UAR.stages()[0], NUM_RANKS * PAIRS_A_RANK, world) if method == "uar" else None
+    assigned = pool.assign(0, UAR.stages()[0], NUM_RANKS * PAIRS_A_RANK, world) if "uar" in method else None
     perturb = None if assigned is None else _in_rank_order(assigned, world).perturb
     losses = accumulate_gradients(model, batch, step_options(method, chunk_size), world, perturb=perturb)
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
