@@ -115,6 +115,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "dataset_wrong_kind": ErrorCode(422, "The dataset is of the wrong kind"),
     "trained_on_the_test": ErrorCode(422, "The model would be measured on its training data"),
     "sigmoid_model": ErrorCode(422, "The model was trained with another loss than the recipe's"),
+    "text_scan_tokenizer": ErrorCode(422, "Words cannot be inserted for this model's tokenizer"),
+    "text_scan_too_few_classes": ErrorCode(422, "The dataset has too few classes for a text scan"),
     "trigger_words_tokenizer": ErrorCode(422, "Words cannot be inserted for this model's tokenizer"),
     "dataset_upload_unusable": ErrorCode(409, "The upload cannot become a dataset"),
     "samples_not_found": ErrorCode(404, "The dataset has no samples to show"),

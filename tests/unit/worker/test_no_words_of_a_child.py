@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from cleanclip.evidence import report as evidence
 from cleanclip.evidence.reading import Malformed
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.inspection_phrases import OPTIONS
 from cleanclip.vocabulary.jobspec import (
     INSPECTION_ADAPTER,
@@ -56,6 +57,7 @@ ROOTS = (
     *get_args(SentEvent),
 )
 """Of documents and messages that a child writes."""
+PLAIN_REPORTS = [kind.report for kind in KINDS.values() if kind.report is not None]
 CLOSED_ELSEWHERE = (ScanReport, VetReport, ChildOutcome)
 """A scan's and a vetting's reports, whose texts the supervisor writes itself (`worker.publishing.scanning`,
 `vetting`), and the outcome, whose failure is told by its code (`worker.failures`)."""
@@ -65,7 +67,7 @@ HELD = {
     "order": """AttackFigures.name AttackFigures.options AttackFigures.target TargetFigures.target
         AuditOptions.* PolicySource.* RecipeSource.* ScanSection.* FoundPattern.* BadNetOptions.*
         BlendedOptions.* WaNetOptions.* SIGOptions.* LabelConsistentOptions.* TextTriggerOptions.*
-        CustomPatchOptions.* CustomPatternOptions.* AttackChange.attack AttackCaptions.attack
+        CustomPatchOptions.* CustomPatternOptions.* UARRecipe.* TextScanOptions.* AttackChange.attack AttackCaptions.attack
         AttackCaptions.target TargetCaptions.target ReboundFigures.attacks Relearned.attack
         Relearning.options""",
     # ours: written over by the supervisor
@@ -74,7 +76,7 @@ HELD = {
     "derived": """Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
     # one that the dataset's validation found (`checking._check_names`)
     "class": """ClassAccuracy.class_name ClassChange.class_name Towards.class_name
-        Prediction.class_name Example.true_class Strongest.class_name""",
+        Prediction.class_name Example.true_class Strongest.class_name TextScanReport.class_names""",
     # the customer's own data, shown to its owner as such
     "own data": """DatasetSummary.class_names DatasetSummary.templates DrawnSample.key DrawnSample.caption
         DrawnSample.class_name""",
@@ -128,7 +130,8 @@ def _is_open(part: tuple[Any, tuple[Any, ...]]) -> bool:
 
 def test_every_text_of_a_child_is_closed_by_its_type_or_says_by_whom() -> None:
     seen: set[Any] = set()
-    found = [text for root in ROOTS for text in open_texts(root, seen)]
+    plain = [kind.report for kind in KINDS.values() if kind.report is not None]
+    found = [text for root in (*ROOTS, *plain) for text in open_texts(root, seen)]
     patterns = " ".join(HELD.values()).split()
     classes = {one.removesuffix(".*") for one in patterns if one.endswith(".*")}
     missing = [one for one in found if one not in patterns and one.partition(".")[0] not in classes]
