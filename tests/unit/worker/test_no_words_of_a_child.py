@@ -67,8 +67,8 @@ HELD = {
     "order": """AttackFigures.name AttackFigures.options AttackFigures.target TargetFigures.target
         AuditOptions.* PolicySource.* RecipeSource.* ScanSection.* FoundPattern.* BadNetOptions.*
         BlendedOptions.* WaNetOptions.* SIGOptions.* LabelConsistentOptions.* TextTriggerOptions.*
-        CustomPatchOptions.* CustomPatternOptions.* UARRecipe.* TextScanOptions.* AttackChange.attack AttackCaptions.attack
-        AttackCaptions.target TargetCaptions.target ReboundFigures.attacks Relearned.attack
+        CustomPatchOptions.* CustomPatternOptions.* UARRecipe.* TextScanOptions.* AttackChange.attack
+        AttackCaptions.attack AttackCaptions.target TargetCaptions.target ReboundFigures.attacks Relearned.attack
         Relearning.options""",
     # ours: written over by the supervisor
     "ours": "Origin.* FetchedSource.* ExcludedSamples.reason CheckpointInput.architecture",
