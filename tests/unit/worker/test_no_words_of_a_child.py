@@ -68,8 +68,8 @@ HELD = {
         AuditOptions.* PolicySource.* RecipeSource.* ScanSection.* FoundPattern.* BadNetOptions.*
         BlendedOptions.* WaNetOptions.* SIGOptions.* LabelConsistentOptions.* TextTriggerOptions.*
         CustomPatchOptions.* CustomPatternOptions.* UARRecipe.* TextScanOptions.* AttackChange.attack
-        AttackCaptions.attack AttackCaptions.target TargetCaptions.target ReboundFigures.attacks Relearned.attack
-        Relearning.options""",
+        AttackCaptions.attack AttackCaptions.target TargetCaptions.target ReboundFigures.attacks
+        Relearned.attack Relearning.options""",
     # ours: written over by the supervisor
     "ours": "Origin.* FetchedSource.* ExcludedSamples.reason CheckpointInput.architecture",
     # worked out again by the supervisor and by verify
