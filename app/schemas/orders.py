@@ -270,7 +270,7 @@ def _order_of(kind: Kind) -> type[OrderIn]:
     name = kind.option_part
     whole[name] = (
         make_dataclass(
-            f"Job{name.title()}",
+            f"Job{_as_class(name)}",
             part,
             bases=(kind.options,),
             namespace={"__doc__": kind.options.__doc__},
@@ -280,8 +280,13 @@ def _order_of(kind: Kind) -> type[OrderIn]:
         ...,
     )
     return create_model(
-        f"{kind.name.title()}JobIn", __base__=OrderIn, __doc__=kind.about, __module__=__name__, **whole
+        f"{_as_class(kind.name)}JobIn", __base__=OrderIn, __doc__=kind.about, __module__=__name__, **whole
     )
+
+
+def _as_class(name: str) -> str:
+    """ "TextScan" of "text_scan"."""
+    return name.title().replace("_", "")
 
 
 def ordered_part(kind: Kind, row: Job) -> dict[str, Any] | None:

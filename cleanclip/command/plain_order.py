@@ -79,11 +79,17 @@ def command_for(kind: Kind) -> Callable[..., None]:
         "_Order",
         [(one.name, _option(one), field(default=None)) for one in further(kind)],
         bases=(PlainOrder,),
-        namespace={"__doc__": kind.about, "ordered": kind},
+        namespace={"__doc__": f"{kind.about}\n\n{_example(kind)}", "ordered": kind},
         frozen=True,
         kw_only=True,
     )
     return command_of(order, kind.command)
+
+
+def _example(kind: Kind) -> str:
+    main = next(one for one in kind.inputs if one.folder is None)
+    data = next(iter(main.roles))
+    return f"Example: cleanclip {kind.command} --checkpoint ckpt_… --{data} ds_… --wait"
 
 
 def _option(one: Input) -> Any:

@@ -117,7 +117,13 @@ def test_each_reference_leads_somewhere_and_each_schema_is_used() -> None:
 def test_states_and_kinds_are_enums() -> None:
     for name in ("UploadOut", "CheckpointOut", "DatasetOut", "JobOut", "KeyOut", "DeletionOut"):
         assert len(SCHEMAS[name]["properties"]["state"]["enum"]) > 1, name
-    assert SCHEMAS["JobOut"]["properties"]["kind"]["enum"] == ["sanitize", "audit", "scan", "vet"]
+    assert SCHEMAS["JobOut"]["properties"]["kind"]["enum"] == [
+        "sanitize",
+        "audit",
+        "scan",
+        "text_scan",
+        "vet",
+    ]
 
 
 @pytest.mark.parametrize("name", ["JobScan", "FirstScan", "DryRunScan"])

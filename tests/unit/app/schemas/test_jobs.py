@@ -68,7 +68,7 @@ def test_every_listed_method_and_attack_can_be_ordered_with_its_defaults() -> No
     assert known.scan.options["properties"]["num_images"]["minimum"] == MIN_IMAGES
     assert parse(VetOptions, known.vet.defaults) == VetOptions()
     names = {option.name for option in (*known.methods, *known.attacks)}
-    assert names | {"sanitize", "audit", "scan", "vet"} == KNOWN_TAGS
+    assert names | {"sanitize", "audit", "scan", "text_scan", "vet"} == KNOWN_TAGS
 
 
 def test_no_tag_is_the_name_of_a_field_that_stands_where_the_tag_stands() -> None:

@@ -28,6 +28,7 @@ OF_AN_ORDER = {
 OPTIONS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     **{(command, name): field for command in ("sanitize", "audit") for name, field in OF_AN_ORDER.items()},
     ("scan", "seed"): (("ScanJobIn",), "seed"),
+    ("text-scan", "seed"): (("TextScanJobIn",), "seed"),
     ("vet", "seed"): (("VetJobIn",), "seed"),
     ("vet", "share"): (("JobVet",), "share"),
     ("datasets add", "max_skipped_share"): (("DatasetIn",), "max_skipped_share"),
