@@ -14,9 +14,10 @@ from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
 from cleanclip.vocabulary.null_set import dump_null
 from cleanclip.vocabulary.report import Report, load_json
-from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.report_kinds import AnyReport, dump_plain
 from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
 from cleanclip.vocabulary.vet_report import dump_vet_report
+from tests.fixtures import text_scans
 from tests.fixtures.kept_reports import document
 from tests.fixtures.scans import scan_and_null
 from tests.fixtures.vettings import vetting
@@ -208,6 +209,20 @@ def vetted(service: Service, *, text: Callable[[str], str] = str, with_trusted: 
     }
     files = {"report.json": dump_vet_report(report), "report.html": b"<!doctype html>\n"}
     return _searched(service, order, report, files | {"excluded.json": excluded})
+
+
+def text_scanned(service: Service) -> str:
+    """A text scan that found a word."""
+    found = text_scans.report()
+    labelled = service.dataset(DatasetKind.LABELLED, class_names=text_scans.CLASS_NAMES)
+    order = {
+        "kind": "text_scan",
+        "checkpoint_id": service.checkpoint(),
+        "text_scan": {"dataset_id": labelled, "trigger_words": list(found.options.trigger_words)},
+    }
+    return _searched(
+        service, order, found, {"report.json": dump_plain(found), "report.html": b"<!doctype html>\n"}
+    )
 
 
 def _searched(

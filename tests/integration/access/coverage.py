@@ -115,6 +115,9 @@ NOT_IDS = frozenset(
         ("body", "/scan/null"),  # the name of a null, which are the same for all
         ("body", "/scan/further_classes/*"),
         ("body", "/scan/templates/*"),
+        ("body", "/recipe/trigger_words/*"),
+        ("body", "/text_scan/trigger_words/*"),
+        ("body", "/text_scan/known_words/*"),
         ("body", "/vet/triggers/*/target"),
         ("body", "/vet/triggers/*/text"),
         ("body", "/vet/triggers/*/colour"),
@@ -169,7 +172,10 @@ def _jobs(own: Belongings) -> list[Body]:
         "anchor_checkpoint_id": own.ids["ckpt"][1],
     }
     vet = {"kind": "vet", "checkpoint_id": own.first("ckpt"), "vet": vetted}
-    return [{"kind": "sanitize", "dataset_id": pairs} | shared, {"kind": "audit"} | shared, scan, vet]
+    words = {"dataset_id": scan["scan"]["dataset_id"], "trigger_words": ["zebra"]}
+    text_scan = {"kind": "text_scan", "checkpoint_id": own.first("ckpt"), "text_scan": words}
+    cleaning = {"kind": "sanitize", "dataset_id": pairs} | shared
+    return [cleaning, {"kind": "audit"} | shared, scan, text_scan, vet]
 
 
 BODIES: Mapping[str, Callable[[Belongings], Sequence[Body]]] = {

@@ -40,6 +40,7 @@ LEFT: dict[JobKind, Callable[[Service], str]] = {
     JobKind.SANITIZE: left_jobs.finished,
     JobKind.AUDIT: lambda service: left_jobs.finished(service, "audit"),
     JobKind.SCAN: left_jobs.scanned,
+    JobKind.TEXT_SCAN: left_jobs.text_scanned,
     JobKind.VET: left_jobs.vetted,
 }
 
