@@ -37,7 +37,6 @@ _MADE_WITH = ("cleanclip-service", "jinja2")
 
 def render_html(report: Report) -> str:
     """The page. `report` has been checked: see `checked_report`."""
-    front, num_left_out = figures.front(report)
     page = (
         environment()
         .get_template("report.html.j2")
@@ -46,18 +45,31 @@ def render_html(report: Report) -> str:
             created=sentences.time(report.created_at),
             question=sentences.question(report),
             headline=sentences.headline(report),
-            front=front,
-            on_withheld=figures.on_withheld(report),
-            withheld=sentences.withheld(report),
+            front=front(report),
             remarks=report.remarks,
             not_tested=untested.not_tested(report),
-            num_left_out=num_left_out,
-            num_triggers=len(report.before.attacks),
             sections=sections(report),
             made_with=made_with(),
         )
     )
     return REPORT_HTML_HEAD + page.lstrip()
+
+
+def front(report: Report) -> Drawn:
+    """CA, ASR and PA, also on withheld images: on its job's page and in report.html. As `render_html`."""
+    rows, num_left_out = figures.front(report)
+    return Drawn(
+        environment()
+        .get_template("front.html.j2")
+        .render(
+            report=report,
+            rows=rows,
+            num_left_out=num_left_out,
+            num_triggers=len(report.before.attacks),
+            on_withheld=figures.on_withheld(report),
+            withheld=sentences.withheld(report),
+        )
+    )
 
 
 def sections(report: Report) -> Drawn:

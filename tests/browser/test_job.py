@@ -407,7 +407,7 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
 def test_an_audit_shows_no_cleaning(page: Page, service: Service) -> None:
     unfolded(page, left.finished(service, "audit"))
     assert page.inner_text("h1") == "Audit of clip.pt"
-    assert "By the gate or by its limit" in page.inner_text("#job-verdict")
+    assert "more often than the gate or the limit allows: badnet" in page.inner_text("#job-verdict")
     assert of_report(page, "attacks").locator("svg g.after").count() == 0
     assert of_report(page, "training").count() == 0
     assert "After" not in of_report(page, "attacks").locator("thead").first.inner_text()
@@ -526,7 +526,7 @@ def test_verdict_figures_and_files_are_on_top_and_order_again_and_delete_at_the_
     assert shown[:4] == top
     assert shown[-1] == "job-actions"
     figures = page.inner_text("#job-figures")
-    for part in ("93.13 % (92.17 to 93.98 %)", "PA badnet", "77.47 %", "ASR sig"):
+    for part in ("93.13 %", "95 %: 92.17 to 93.98 %", "of n = 3000", "PA badnet", "77.47 %", "ASR sig"):
         assert part in figures
     assert f"cleanclip verify {job_id} --key PUB.pem" in page.inner_text("#job-files")
     with page.expect_download() as download:
@@ -549,7 +549,7 @@ def test_of_many_triggers_the_worst_are_on_top_and_the_others_folded(page: Page,
     del reported["warnings"]  # they follow
     opened(page, left.finished(service, reported))
     assert page.locator("#job-figures tbody tr").count() == 1 + 2 * 3
-    assert "The worst of 8 triggers" in page.inner_text("#job-figures")
+    assert "the worst of 8 triggers" in page.inner_text("#job-figures")
     assert "5 more triggers" in page.inner_text("#job-verdict")
 
 

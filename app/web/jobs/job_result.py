@@ -14,12 +14,12 @@ from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from cleanclip.face.drawn import Drawn
-from cleanclip.face.html import sections
+from cleanclip.face.html import front, sections
+from cleanclip.face.sentences import headline as headline_of
 from cleanclip.vocabulary.figures import Line, of_attack, of_model, with_target
-from cleanclip.vocabulary.measures import Estimate
 from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report, load_json
 from cleanclip.vocabulary.untested import not_tested
-from cleanclip.vocabulary.verdicts import MEANINGS, headline
+from cleanclip.vocabulary.verdicts import headline
 
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
@@ -45,10 +45,6 @@ class Attack:
     target: str
     outcome: str
     reason: str
-    asr_before: Estimate
-    asr_after: Estimate | None
-    pa_before: Estimate
-    pa_after: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +54,13 @@ class Result:
     report: Report
     mood: str
     label: str
-    reason: str
-    attacks: tuple[Attack, ...]
+    sentence: str
     worst: tuple[Attack, ...]
     """Those at the top of the page; `others` are the rest."""
     others: tuple[Attack, ...]
     remarks: list[str]
     untested: list[str]
+    front: Drawn
     sections: Drawn
     """What report.html holds, part by part."""
 
@@ -117,30 +113,24 @@ def _fits(report: Report) -> bool:
 def result_of(report: Report) -> Result:
     """Everything that the page shows of a report."""
     attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
-    front = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
+    worst = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
+    reported = headline_of(report)
     return Result(
         report=report,
-        mood=_MOODS[MEANINGS[report.verdict.outcome].mood],
-        label=_label(report),
-        reason=report.verdict.reason.removeprefix(f"{_label(report)} "),  # what the label says already
-        attacks=attacks,
-        worst=tuple(attacks[number] for number in front),
-        others=tuple(attack for number, attack in enumerate(attacks) if number not in front),
+        mood=_MOODS[reported.mood],
+        label=f"{reported.label}.",
+        sentence=reported.sentence,
+        worst=tuple(attacks[number] for number in worst),
+        others=tuple(attack for number, attack in enumerate(attacks) if number not in worst),
         remarks=report.remarks,
         untested=not_tested(report),
+        front=front(report),
         sections=sections(report),
     )
 
 
-def _label(report: Report) -> str:
-    is_cleaned = report.is_cleaning
-    num_triggers = report.before.num_triggers(report.verdict.attacks)
-    return f"{headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)}."
-
-
 def _attack(report: Report, number: int) -> Attack:
     was = report.before.attacks[number]
-    now = None if report.after is None else report.after.attacks[number]
     judged = report.verdict.attacks[number]
     return Attack(
         name=was.name,
@@ -148,10 +138,6 @@ def _attack(report: Report, number: int) -> Attack:
         target=was.target,
         outcome=judged.outcome,
         reason=judged.reason,
-        asr_before=was.asr,
-        asr_after=None if now is None else now.asr,
-        pa_before=was.pa,
-        pa_after=None if now is None else now.pa,
     )
 
 

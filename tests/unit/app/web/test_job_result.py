@@ -19,7 +19,25 @@ def rebound_of(written: dict[str, Any]) -> Element:
 def test_the_page_shows_what_report_html_shows() -> None:
     for name in ("audit", "cleaned", "par", "rebound", "retrieval", "several_targets", "examples"):
         report = stored(document(name))
-        assert result_of(report).sections in render_html(report), name
+        shown, page = result_of(report), render_html(report)
+        assert shown.front in page, name
+        assert shown.sections in page, name
+        (verdict,) = (
+            one for one in Page(page).all("div") if one.attributes.get("class", "").startswith("verdict")
+        )
+        assert shown.sentence in verdict.text, name
+
+
+def test_figures_on_withheld_images_stand_beside_the_others() -> None:
+    written = document("cleaned")
+    measured = {
+        part: written.get(part) for part in ("before", "after", "ca_lost", "classes_lost", "attack_changes")
+    }
+    written["withheld"] = {"seed": 1, "num_samples": 600, "num_skipped": 0, "measured": measured}
+    report = stored(written)
+    shown = result_of(report).front
+    assert shown in render_html(report)
+    assert 'data-figure="withheld.measured.before.ca.value"' in shown
 
 
 def test_the_rebound_shows_where_accuracy_was_lowest() -> None:
