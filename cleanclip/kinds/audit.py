@@ -1,9 +1,18 @@
 """Measure a checkpoint and change nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cleanclip.kinds.facts import Data, Facts
-from cleanclip.kinds.kind import MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, VERDICT_FOLLOWS, Kind, labelled
+from cleanclip.kinds.kind import (
+    MAX_REPORT_BYTES,
+    RETRIEVAL,
+    SETTLING_PASSES,
+    SUSPECT,
+    VERDICT_FOLLOWS,
+    Kind,
+    labelled,
+)
+from cleanclip.vocabulary.attack_options import of_same_pixels
 from cleanclip.vocabulary.errors import OptionsRejected, SanitizerError
 from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.jobspec import REPORT_NAME, AuditSpec
@@ -28,6 +37,13 @@ def check(facts: Facts) -> Iterator[SanitizerError]:
             yield error
 
 
+def passes(audit: AuditOptions, sizes: Mapping[str, int]) -> int:
+    """Of one audit, at most; `sizes`: role → samples."""
+    each = 2 + len(of_same_pixels(audit.attacks)) + (audit.linear_probe is not None) + SETTLING_PASSES
+    pairs = min(sizes.get("retrieval", 0), audit.max_retrieval_pairs)
+    return sizes.get("labelled", 0) * each + pairs * (1 + len(audit.attacks))
+
+
 AUDIT = Kind(
     name="audit",
     title="Audit",
@@ -40,5 +56,6 @@ AUDIT = Kind(
     engine="sanitizer.work.auditing",
     spec=AuditSpec,
     check=check,
+    most_passes=lambda spec, sizes: passes(spec.audit, sizes),
     leaves={REPORT_NAME: MAX_REPORT_BYTES},
 )

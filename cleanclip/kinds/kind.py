@@ -19,6 +19,8 @@ ANCHOR = "anchor_checkpoint_id"
 MAX_REPORT_BYTES = 8 * 2**20
 MAX_JSON_BYTES = 2 * 2**20
 MAX_CONFIG_BYTES = 8 * 2**20
+SETTLING_PASSES = 32
+"""Of each labelled image, to measure heads and activation: the most settings that are plausible, and more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,9 @@ class Kind:
     check: Callable[[Facts], Iterator[SanitizerError]] = lambda _: iter(())
     """Everything that is wrong with an order, or with what a child opened, as far as it is known. The `where`
     of an error is a place in the order, with dots, or the column of an input."""
+    most_passes: Callable[[Any, Mapping[str, int]], int] = lambda spec, sizes: 0
+    """Of a sample through the model, by the child's spec and the samples in each role: its time limit grows
+    with them. Generous: the limit ends a process that hangs, no slow one."""
     leaves: Mapping[str, int | None]
     """The files that the child must leave, and no other: name → most bytes. None: as the weights have."""
     room_factor: int = 1

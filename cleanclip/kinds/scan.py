@@ -1,11 +1,12 @@
 """Look for a trigger that nobody named, and change nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cleanclip.kinds.facts import Facts
 from cleanclip.kinds.kind import (
     ANCHOR,
     MAX_REPORT_BYTES,
+    SETTLING_PASSES,
     SUSPECT,
     VERDICT_FOLLOWS,
     Kind,
@@ -17,6 +18,7 @@ from cleanclip.vocabulary.anchors import of_options
 from cleanclip.vocabulary.clip_text import num_different
 from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import MAX_SCAN_STATE_BYTES, REPORT_NAME, ScanSpec
+from cleanclip.vocabulary.scan_cost import WORDS_OF_A_SCAN, num_passes
 from cleanclip.vocabulary.scan_options import MIN_CLASSES, MIN_IMAGES, ScanOptions
 
 LABELLED = labelled("scan")
@@ -77,6 +79,12 @@ def check_images(num: int | None, num_classes: int | None) -> Iterator[DatasetRe
         )
 
 
+def most_passes(spec: ScanSpec, sizes: Mapping[str, int]) -> int:
+    labelled_images = sizes.get("labelled", 0)
+    searching = 3 * (num_passes(spec.scan, labelled_images) or 0)
+    return searching + WORDS_OF_A_SCAN + labelled_images * SETTLING_PASSES
+
+
 SCAN = Kind(
     name="scan",
     title="Scan",
@@ -92,6 +100,7 @@ SCAN = Kind(
     engine="sanitizer.work.scanning",
     spec=ScanSpec,
     check=check,
+    most_passes=most_passes,
     leaves={REPORT_NAME: MAX_REPORT_BYTES},
     max_state_bytes=MAX_SCAN_STATE_BYTES,
 )

@@ -1,16 +1,17 @@
 """Look for words that lead texts of every class to one class, and change nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import MAX_REPORT_BYTES, SUSPECT, Kind, labelled
 from cleanclip.vocabulary.clip_text import num_different
+from cleanclip.vocabulary.clip_tokens import NUM_TOKENS
 from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import REPORT_NAME, SearchSpec
 from cleanclip.vocabulary.text_scan_options import MIN_CLASSES, TextScanOptions
-from cleanclip.vocabulary.text_scan_report import TextScanReport
+from cleanclip.vocabulary.text_scan_report import NUM_NAMED_FINE, TextScanReport
 
 LABELLED = labelled("text_scan")
 
@@ -47,6 +48,17 @@ def few_classes(message: str) -> OptionsRejected:
     )
 
 
+def most_passes(spec: TextScanSpec, sizes: Mapping[str, int]) -> int:
+    """Of images for the class means, and of texts: each is a token or a trigger in another text."""
+    options = spec.text_scan
+    images = min(sizes.get("labelled", 0), options.num_images)
+    measured = 1 + len(options.trigger_words)
+    if not options.search:
+        return images + measured * options.num_texts
+    measured += options.num_fine + NUM_NAMED_FINE
+    return images + measured * options.num_texts + NUM_TOKENS * options.num_screen_texts
+
+
 TEXT_SCAN = Kind(
     name="text_scan",
     title="Text scan",
@@ -61,5 +73,6 @@ TEXT_SCAN = Kind(
     engine="sanitizer.work.text_scanning",
     spec=TextScanSpec,
     check=check,
+    most_passes=most_passes,
     leaves={REPORT_NAME: MAX_REPORT_BYTES},
 )

@@ -1,13 +1,13 @@
 """Find the samples of a dataset that look poisoned, with the model that it trained or is to clean."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import ANCHOR, MAX_REPORT_BYTES, SUSPECT, Input, Kind, anchor, check_anchor
 from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import REPORT_NAME, VetSpec
 from cleanclip.vocabulary.vet_options import VetOptions
-from cleanclip.vocabulary.vet_plan import fewest_samples, fewest_trusted, plan
+from cleanclip.vocabulary.vet_plan import fewest_samples, fewest_trusted, num_embedded, plan
 from cleanclip.vocabulary.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 
 VETTED = Input(
@@ -80,6 +80,11 @@ def overlap(what: str, where: str = "trusted_dataset_id") -> DatasetRejected:
     )
 
 
+def most_passes(spec: VetSpec, sizes: Mapping[str, int]) -> int:
+    vetted = sizes.get("pairs") or sizes.get("labelled", 0)
+    return num_embedded(spec.vet, vetted, sizes.get("trusted"), has_anchor=spec.has_anchor)
+
+
 VET = Kind(
     name="vet",
     title="Vetting",
@@ -101,6 +106,7 @@ VET = Kind(
     engine="sanitizer.work.vetting",
     spec=VetSpec,
     check=check,
+    most_passes=most_passes,
     leaves={
         REPORT_NAME: MAX_REPORT_BYTES,
         EXCLUDED_NAME: 64 * 2**20,  # half a million samples and more: the list is read into memory

@@ -29,6 +29,7 @@ from cleanclip.vocabulary.text_scan_options import MIN_CLASSES, MIN_TEXTS
 from cleanclip.vocabulary.text_scan_report import (
     NUM_FOUND,
     NUM_NAMED,
+    NUM_NAMED_FINE,
     Led,
     LedByToken,
     TextScanReport,
@@ -51,8 +52,6 @@ from sanitizer.training.device import share_cores
 
 PHASE = "text_scan"
 IMAGES_AT_ONCE = 128
-NUM_NAMED_FINE = 3 * NUM_NAMED
-"""Of the tokens of class names, those that are measured: the first of the screening."""
 
 
 def text_scan(places: Places, spec: TextScanSpec, run: Run) -> TextScanReport:

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.text_scan import TextScanSpec
 from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.jobspec import AuditSpec, InspectSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
 from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, UARRecipe
 from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.vet_options import VetOptions
-from worker.wall_time import FLOOR_S, gflop_per_pass, num_passes, wall_limit_s
+from worker.wall_time import FLOOR_S, gflop_per_pass, wall_limit_s
 
 AUDIT = AuditOptions(target="banana", attacks=(BadNetOptions(),))
 SIZES = {"labelled": 1000, "pairs": 6400, "training": 6400, "trusted": 100}
@@ -31,6 +34,7 @@ def staged(spec: JobSpec, sizes: dict[str, int | None], vision: Any = B_32) -> A
 SPECS: dict[str, JobSpec] = {
     "audit": AuditSpec(audit=AUDIT),
     "scan": ScanSpec(scan=ScanOptions()),
+    "text_scan": TextScanSpec(text_scan=TextScanOptions()),
     "vet": VetSpec(data_kind="pairs", vet=VetOptions()),
     "cleanclip": SanitizeSpec(recipe=CleanCLIPRecipe(), audit=AUDIT),
     "uar": SanitizeSpec(recipe=UARRecipe(), audit=AUDIT),
@@ -39,12 +43,18 @@ SPECS: dict[str, JobSpec] = {
 
 @pytest.mark.parametrize("kind", SPECS)
 def test_each_kind_has_a_limit_that_grows_with_its_rows_and_is_never_below_the_floor(kind: str) -> None:
+    """By its inputs; a text scan's by the texts of its options, and by images up to as many as those say."""
     few, many = ({role: n * number for role, number in SIZES.items()} for n in (0, 100))
     low = wall_limit_s(staged(SPECS[kind], dict(few)), uses_cuda=False, factor=1.0)
     high = wall_limit_s(staged(SPECS[kind], dict(many)), uses_cuda=False, factor=1.0)
     assert low is not None
     assert high is not None
     assert FLOOR_S <= low < high
+
+
+def test_every_kind_that_customers_order_has_a_limit_by_its_rows() -> None:
+    ordered = {name for name, kind in KINDS.items() if kind.is_public}
+    assert {spec.kind for spec in SPECS.values()} == ordered
 
 
 def test_a_job_of_an_hour_is_ended_within_days_and_not_within_a_day() -> None:
@@ -71,7 +81,7 @@ def test_a_set_whose_samples_were_not_counted_has_as_many_as_fit_into_its_bytes(
 
 
 def test_the_service_own_kinds_have_limits_of_their_own() -> None:
-    assert num_passes(InspectSpec(filename="x"), SIZES) == 0
+    assert KINDS["inspect"].most_passes(InspectSpec(filename="x"), SIZES) == 0
     assert wall_limit_s(SimpleNamespace(known=None), uses_cuda=False, factor=1.0) is None  # type: ignore[arg-type]
 
 
