@@ -249,7 +249,7 @@ def quoted(text: str) -> str:
 
 
 def harmless(line: str) -> str:
-    """A line of a stranger: every character visible, no address that a program would make a link of."""
+    """An untrusted line: every character visible, no address that a program would make a link of."""
     return shown(line, len(line)).replace("://", "[:]//").replace("www.", "www[.]")
 
 

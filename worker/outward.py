@@ -1,4 +1,4 @@
-"""Connections to strangers' servers: to checked addresses only, and no second longer than a try may take.
+"""Connections to servers of others: to checked addresses only, and no second longer than a try may take.
 
 The name is resolved here, once; every address that it has must be one that we may reach; the connection goes
 to one of exactly these. A name that leads somewhere else a moment later (DNS rebinding) leads us nowhere.

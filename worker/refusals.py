@@ -22,6 +22,7 @@ PATH = Path(__file__).with_name("refusals.json")
 _NUMBER = re.compile(r"-?[0-9][0-9,]{0,15}(\.[0-9]{1,12})?(e[+-]?[0-9]{1,3})?|-?inf|nan")
 _WORDS = frozenset(
     {"num_heads_vision", "num_heads_text", "quick_gelu", "true", "false", "--declared", "or", "and"}
+    | {"model", "anchor", "suspect"}
     | {"CA", "%", "against", "mean", "log-likelihood", "margin", "interval", "to", "n"}
 )
 """Of settings and of what tells them apart: nothing else can be said with these."""

@@ -128,7 +128,7 @@ def storable_json(value: Any) -> str:
     """JSON that jsonb takes, whatever a file or a model put into it.
 
     jsonb knows no NUL, no half of a surrogate pair and no NaN; refusing the whole row for one of them would
-    let a stranger's file name stop a job from being recorded.
+    let an untrusted file name stop a job from being recorded.
     """
     return json.dumps(_storable(value), allow_nan=False)
 

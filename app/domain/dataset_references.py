@@ -97,14 +97,34 @@ def _expand(name: str, max_files: int) -> list[str]:
             "Write the smaller number first: {000000..000009}.",
         )
     if last - first + 1 > max_files:
-        raise _refuse(
-            "dataset_too_many_shards",
-            f"The range names {last - first + 1} shards; {max_files} are allowed.",
-            "Use fewer, larger shards.",
-        )
+        raise too_many_shards(last - first + 1, max_files)
     width = len(match[1])
     head, tail = name[: match.start()], name[match.end() :]
     return [f"{head}{number:0{width}d}{tail}" for number in range(first, last + 1)]
+
+
+def too_many_shards(num: int, most: int) -> InvalidInput:
+    return _refuse(
+        "dataset_too_many_shards",
+        f"The dataset has {num} files; {most} are allowed.",
+        "Use fewer, larger shards.",
+    )
+
+
+def no_shards() -> InvalidInput:
+    return _refuse(
+        "dataset_empty",
+        "There is no .tar shard at this reference.",
+        "Check the path; shards are WebDataset .tar files.",
+    )
+
+
+def bucket_not_allowed() -> InvalidInput:
+    return _refuse(
+        "dataset_uri_not_allowed",
+        "The service may not read this bucket, or there is no such bucket.",
+        "Check the name; ask the operator to give the service access.",
+    )
 
 
 def is_prefix(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Who makes a request: a key, or the digest of one, becomes a `Caller`.
 
-Recognising is a short transaction of its own, so that nothing of a request is read, let alone written, for a
-stranger. Who was recognised a moment ago is recognised again without it (app/live/recognised.py).
+Recognising is a short transaction of its own, so that nothing of a request is read, let alone written, for an
+unknown key. Who was recognised a moment ago is recognised again without it (app/live/recognised.py).
 """
 
 from fastapi import Request

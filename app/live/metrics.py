@@ -1,6 +1,6 @@
 """What Prometheus scrapes: requests by route template, and jobs by state, read when it asks.
 
-Labels are route templates, methods and statuses only: never an id, a project or a stranger's path.
+Labels are route templates, methods and statuses only: never an id, a project or an untrusted path.
 Each application has a registry of its own. Where several processes serve one port, each scrape reaches one of
 them and must speak for all: they count in files of a shared folder, named by SHARED_METRICS_VARIABLE.
 """

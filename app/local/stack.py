@@ -22,7 +22,7 @@ from app.local.processes import CannotStart, Managed, wait_until
 from app.settings import Settings
 
 READY_TIMEOUT_S = 60.0
-_LOCK_TIMEOUT_S = 25.0  # longer than the grace that the guards of a killed stack give their servers
+LOCK_TIMEOUT_S = 25.0  # longer than the grace that the guards of a killed stack give their servers
 _PORT_TAKEN = ("in use", "is not available on")
 """In a server's log; the latter is SeaweedFS's."""
 _MAX_TRIES = 3  # another process may take a port between our choice and the server's bind
@@ -167,7 +167,7 @@ def _bring_up(server: Server) -> None:
 def _lock(path: Path) -> int:
     """An exclusive lock that lasts until we and every guard that inherits it are gone."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -104,7 +104,7 @@ class BrokerRates:
         await self._pool.disconnect()
 
     def _known(self, key: str) -> LocalRate:
-        """Each kind by itself, so that strangers' addresses push no project out; what was used last stays."""
+        """Each kind by itself, so that unknown addresses push no project out; what was used last stays."""
         kept = self._local.setdefault(key.partition("/")[0], OrderedDict())
         local = kept.setdefault(key, LocalRate())
         kept.move_to_end(key)

@@ -110,7 +110,7 @@ class WireOut(BaseModel):
 
     @classmethod
     def of_stored(cls, stored: Mapping[str, Any], **sure: Any) -> Self:
-        """From JSON on a row, whose values came from a process that read a stranger's file, and from values
+        """From JSON on a row, whose values came from a process that read an untrusted file, and from values
         that are `sure`. One that cannot be shown is left out, as if it were not known: a list does not fail
         for one of its rows. Keys that are no field are none of ours.
         """

@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 
 class Connection(Protocol):
-    """What the door asks of a connection."""
+    """What is asked of a connection."""
 
     def give_way(self) -> None:
         """End: another needs the place."""

@@ -27,7 +27,7 @@ class ProxyOptions(TypedDict):
 
 @dataclass(kw_only=True)
 class LimitedConnections:
-    """Makes the protocol of each connection, as uvicorn asks for it; all of one process share a door."""
+    """Makes the protocol of each connection, as uvicorn asks; those of a process share what is open."""
 
     limits: ConnectionSettings
     trusted_proxies: tuple[str, ...]

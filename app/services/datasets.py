@@ -11,7 +11,14 @@ from itertools import islice
 from app.db.models.assets import Dataset
 from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
-from app.domain.dataset_references import SAMPLES_NAME, DatasetReference, check_allowed, parse_reference
+from app.domain.dataset_references import (
+    SAMPLES_NAME,
+    DatasetReference,
+    bucket_not_allowed,
+    check_allowed,
+    no_shards,
+    parse_reference,
+)
 from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, DatasetState, JobKind, UploadPurpose, UploadState
@@ -45,19 +52,9 @@ def check_reference(store: ObjectStore, uri: str, limits: DatasetSettings, *, pr
     try:
         is_there = _has_shards(store.in_bucket(reference.bucket), reference)
     except (BucketNotFound, AccessDenied) as error:
-        raise InvalidInput(
-            "dataset_uri_not_allowed",
-            "The service may not read this bucket, or there is no such bucket.",
-            "Check the name; ask the operator to give the service access.",
-            pointer="/uri",
-        ) from error
+        raise bucket_not_allowed() from error
     if not is_there:
-        raise InvalidInput(
-            "dataset_empty",
-            "There is no .tar shard at this reference.",
-            "Check the path; shards are WebDataset .tar files.",
-            pointer="/uri",
-        )
+        raise no_shards()
 
 
 def _has_shards(store: ObjectStore, reference: DatasetReference) -> bool:

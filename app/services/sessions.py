@@ -63,17 +63,16 @@ def _add(unit: UnitOfWork, project_id: str, key: PresentedKey, *, lasts_s: float
     return token
 
 
+def ended(message: str = "Your session has ended.") -> Unauthorized:
+    remedy = "Sign in with a key of your project; nothing that you started is lost."
+    return Unauthorized("session_ended", message, remedy)
+
+
 def find(unit: UnitOfWork, token: str, *, is_link: bool = False) -> FoundSession:
     """Who presents this token, in a transaction that presents its digest. Raises Unauthorized."""
     row = unit.web_sessions.usable(token_digest(token))
     if row is None or row.opens_once != is_link:
-        raise (
-            _link_used()
-            if is_link
-            else Unauthorized(
-                "session_ended", "Your session has ended.", "Sign in again; nothing that you started is lost."
-            )
-        )
+        raise (_link_used() if is_link else ended())
     key = PresentedKey(key_id=row.key_id, secret_sha256=row.key_sha256)
     return FoundSession(project_id=row.project_id, key=key)
 

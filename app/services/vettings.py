@@ -66,7 +66,7 @@ def list_of(
     if artifact is None:
         check_finished(job, "its list of samples is written when it succeeds")
         raise NotFound(
-            "artifact_not_found",
+            "vetting_without_list",
             f"The vetting is {job.state} and has no list of samples.",
             "Vet the dataset again.",
         )

@@ -154,13 +154,13 @@ def _error_text(error: BaseException) -> str:
     if not isinstance(error, ApiError):
         return str(error) or type(error).__name__
     lines = [str(error)]
-    lines += [reported for item in error.errors if (reported := _told_value(item, error.detail))]
+    lines += [reported for item in error.errors if (reported := _reported_value(item, error.detail))]
     if error.request_id is not None:
         lines.append(f"  ({error.code}, request {error.request_id})")
     return "\n".join(lines)
 
 
-def _told_value(item: ErrorItem, detail: str) -> str:
+def _reported_value(item: ErrorItem, detail: str) -> str:
     """A value that cannot be used, without what the problem's own sentence has said of it."""
     where = item.pointer or item.parameter or ""
     if where and detail.startswith(f"{where}: {item.detail}"):

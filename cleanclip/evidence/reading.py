@@ -1,4 +1,4 @@
-"""Reads a stranger's folder: plain files only, never through a link, nothing unbounded into memory."""
+"""Reads an untrusted folder: plain files only, never through a link, nothing unbounded into memory."""
 
 import hashlib
 import json

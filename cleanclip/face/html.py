@@ -188,7 +188,7 @@ def environment() -> Environment:
 
 
 def _finalized(value: Any) -> Any:
-    """Of whatever a template prints: text from strangers is made visible before it is escaped."""
+    """Of whatever a template prints: untrusted text is made visible before it is escaped."""
     return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 

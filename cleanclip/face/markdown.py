@@ -1,6 +1,6 @@
 """report.md: the short form, to be pasted where Markdown is read (a pull request).
 
-A stranger's words can be neither markup, link, mention nor reference in it: what Markdown would read is
+Untrusted words can be neither markup, link, mention nor reference in it: what Markdown would read is
 escaped, digests stand in code spans, and what GitHub links on its own is broken by an empty comment.
 """
 
@@ -200,7 +200,7 @@ def _digests(report: Report) -> str:
 
 
 def code(words: str) -> str:
-    """A stranger's name in a code span that nothing in it can close."""
+    """An untrusted name in a code span that nothing in it can close."""
     visible = shown(words, MAX_NAME_CHARACTERS)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", visible)), default=0))
     pad = " " if visible.startswith(("`", " ")) or visible.endswith(("`", " ")) or not visible else ""

@@ -1,7 +1,7 @@
 """The sentences of a report for people: question, verdict, what was not tested. Strings only.
 
 Where an attack's ASR before cleaning was under the gate, no sentence claims that anything was done to it.
-Names are a stranger's: they come through `untrusted.name`; who puts a sentence into a page escapes it.
+Names are untrusted: they come through `untrusted.name`; who puts a sentence into a page escapes it.
 """
 
 from dataclasses import dataclass

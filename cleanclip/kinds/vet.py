@@ -61,7 +61,7 @@ def check_samples(facts: Facts) -> Iterator[SanitizerError]:
         )
     if None not in {vetted.kind, trusted.kind} and vetted.kind != trusted.kind:
         yield DatasetRejected(
-            "dataset_wrong_kind",
+            "trusted_wrong_kind",
             f"The trusted dataset is of kind '{trusted.kind}', the one that is vetted '{vetted.kind}'.",
             "Give trusted samples of the same kind.",
             where="trusted_dataset_id",

@@ -262,7 +262,7 @@ def without_image(options: Mapping[str, Any]) -> dict[str, Any]:
         return dict(options)
     try:
         data = base64.b64decode(image, validate=True)
-    except ValueError:  # a stranger's report may hold anything
+    except ValueError:  # an untrusted report may hold anything
         data = image.encode("utf-8", "surrogatepass")
     others = {name: value for name, value in options.items() if name != "image"}
     return others | {"image_bytes": len(data), "image_sha256": hashlib.sha256(data).hexdigest()}

@@ -181,11 +181,28 @@ class NullSet:
         )
 
 
-def null_refused(code: str, message: str) -> OptionsRejected:
-    """Refuses a file that is not a null set, is damaged, is of another version, or of models that were not
-    measured alike. `code` says which."""
-    remedy = "Give the file as `python -m sanitizer null build` wrote it, or build it again."
+_BUILD_AGAIN = "Give the file as `python -m sanitizer null build` wrote it, or build it again."
+
+
+def null_refused(code: str, message: str, remedy: str = _BUILD_AGAIN) -> OptionsRejected:
+    """Refuses a file that is not a null set, is damaged, or is of another version. `code` says which."""
     return OptionsRejected(code, message, remedy, where="null")
+
+
+def null_mixed(what: str) -> OptionsRejected:
+    return null_refused(
+        "null_mixed",
+        f"The null set's models are not of one architecture, or were not measured alike: {what}.",
+        "Build one null set for each architecture, and measure all its models by one command.",
+    )
+
+
+def null_repeated(what: str) -> OptionsRejected:
+    return null_refused(
+        "null_repeated",
+        f"The null set counts a model twice: {what}.",
+        "Name each model once: a model that counts twice makes the null look larger than it is.",
+    )
 
 
 def unreadable_null(why: object) -> OptionsRejected:
@@ -243,10 +260,10 @@ def load_null(data: bytes) -> NullSet:
     if not null.models:
         raise null_refused("null_damaged", "The null set is damaged: it has no model.")
     if mixed := next(_mixed(null), None):
-        raise null_refused("null_mixed", f"The null set's models were not measured alike: {mixed}.")
+        raise null_mixed(mixed)
     weights = [model.statistics.weights_sha256 for model in null.models]
     if len(set(weights)) < len(weights):
-        raise null_refused("null_repeated", "The null set counts a model twice: two have the same weights.")
+        raise null_repeated("two have the same weights")
     return null
 
 

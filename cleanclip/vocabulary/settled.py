@@ -27,12 +27,12 @@ MIN_MARGIN = 0.05
 value can have the larger mean: 0.02 more on development models of decision 0076."""
 ALPHA = 0.05
 """Of both tails, divided among all comparisons: the share of jobs, at most, with an interval that misses."""
-_FIRST_LOOKS = (256, 1_024)
+FIRST_LOOKS = (256, 1_024)
 
 
 def looks(num_images: int) -> tuple[int, ...]:
     """How many images each look at the figures has seen: a few, four times as many, then all."""
-    return (*(size for size in _FIRST_LOOKS if size < num_images), num_images)
+    return (*(size for size in FIRST_LOOKS if size < num_images), num_images)
 
 
 @dataclass(frozen=True, kw_only=True)

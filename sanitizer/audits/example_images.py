@@ -35,7 +35,7 @@ _LOSSLESS_SIDE = 88
 """Up to here a PNG of anything fits into `MAX_BYTES`: side * (3 * side + 1) bytes and some for its parts."""
 _QUALITIES = (90, 80, 70, 55, 40, 25, 10, 5)
 _MAX_LOG_SCALE = 700.0
-"""Its exponential is still a number; training never leaves 100, a stranger's file may hold anything."""
+"""Its exponential is still a number; training never leaves 100, an untrusted file may hold anything."""
 
 
 @dataclass(frozen=True, kw_only=True)

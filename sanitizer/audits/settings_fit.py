@@ -45,7 +45,7 @@ MAX_TEXTS = 1_000
 """Classes x templates of one pass; of more classes those of the first images are kept, others drawn."""
 _SCALES = tuple(2.0**power for power in range(3, -7, -1))
 _IMAGES_AT_ONCE = 64
-_MAX_LOG_SCALE = math.log(1_000.0)  # open_clip never leaves 100; a stranger's file may hold anything
+_MAX_LOG_SCALE = math.log(1_000.0)  # open_clip never leaves 100; an untrusted file may hold anything
 
 
 @dataclass(frozen=True, kw_only=True)

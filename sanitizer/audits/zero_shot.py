@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.vocabulary.errors import CheckpointRejected
 from cleanclip.vocabulary.recipe import AuditPrecision
 from sanitizer.attacks.trigger import widest_float
+from sanitizer.checkpoints.rejection import embeddings_not_finite
 from sanitizer.checkpoints.text_tower import cut_padding, encode_text
 from sanitizer.data.templates import render
 
@@ -78,7 +78,7 @@ def image_embeddings(
     """
     with _towers_in(precision, image_NCHW.device):
         image_ND = checkpoint.model.encode_image(image_NCHW)
-    return _finite(image_ND, "an image")
+    return _finite(image_ND)
 
 
 def text_embeddings(
@@ -92,7 +92,7 @@ def text_embeddings(
     token_NK = cut_padding(checkpoint.model, token_NL).to(device)
     with _towers_in(precision, device):
         text_ND = encode_text(checkpoint.model, token_NK)
-    return functional.normalize(_finite(text_ND, "a text"), dim=-1)
+    return functional.normalize(_finite(text_ND), dim=-1)
 
 
 def nearest(image_ND: Tensor, class_CD: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,12 +123,8 @@ def _towers_in(precision: AuditPrecision, device: torch.device) -> AbstractConte
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def _finite(embedding_ND: Tensor, whose: str) -> Tensor:
+def _finite(embedding_ND: Tensor) -> Tensor:
     embedding_ND = embedding_ND.to(widest_float(embedding_ND.device))
     if not bool(torch.isfinite(embedding_ND).all()):
-        raise CheckpointRejected(
-            "embeddings_not_finite",
-            f"The model gives {whose} an embedding with NaN or infinite numbers.",
-            "Check the weights; a model that was trained to divergence cannot be audited.",
-        )
+        raise embeddings_not_finite()
     return embedding_ND

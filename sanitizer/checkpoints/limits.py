@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable
 
-from sanitizer.checkpoints.rejection import excerpt, refusal
+from cleanclip.vocabulary.errors import CheckpointRejected
+from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 
 MAX_TENSORS = 20_000
 MAX_DIMS = 8
@@ -22,6 +23,16 @@ def checked_name(name: object) -> str:
             where=name,
         )
     return name
+
+
+def check_count(num: int) -> None:
+    """Raises CheckpointRejected 'too_many_tensors'."""
+    if num > MAX_TENSORS:
+        raise refusal("too_many_tensors", f"The file has {num} tensors or more.", NO_CLIP)
+
+
+def tensor_empty(name: str) -> CheckpointRejected:
+    return refusal("tensor_empty", f"Tensor '{excerpt(name)}' has no elements.", UPLOAD_AGAIN, where=name)
 
 
 def num_parameters(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> int:

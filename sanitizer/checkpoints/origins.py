@@ -3,7 +3,7 @@
 An `Origin` says how one tensor of the uploaded file is made from the canonical weights: taken whole,
 transposed, as some of the rows of a larger one, or filled with a constant that is not a weight. The list of
 origins, in the upload's order, is stored in config.json and is the one table for both directions. What is
-read of it is bounded, for the process that wrote it had read a stranger's file. Free of torch.
+read of it is bounded, for the process that wrote it had read an untrusted file. Free of torch.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Attributes that a pickle gives to a table: torch's `_metadata` on a state dict, 
 
 We drop it; `load_state_dict` obeys it, so it may say no more than what torch.save writes.
 
-Filling a table with keys that a stranger chose, in a time that grows with their number and no faster.
+Filling a table with keys that the file chose, in a time that grows with their number and no faster.
 
 Python's texts are hashed with a secret; its numbers and tuples are not, so many can be made to collide: even
 numbers below 2^31 can be chosen so that each is looked for in the place of every other.
@@ -46,13 +46,14 @@ def fill(table: dict[Any, Any], flat: list[Any], member: str) -> None:
     for key, value in zip(flat[::2], flat[1::2], strict=True):
         kept = _kept(key, member)
         if kept in table:
-            raise refusal(
-                "pickle_duplicate_key",
-                f"'{member}' gives the key '{excerpt(key)}' twice.",
-                UPLOAD_AGAIN,
-                where=key,
-            )
+            raise duplicate_key(member, key)
         table[kept] = value
+
+
+def duplicate_key(member: str, key: object) -> CheckpointRejected:
+    return refusal(
+        "pickle_duplicate_key", f"'{member}' gives the key '{excerpt(key)}' twice.", UPLOAD_AGAIN, where=key
+    )
 
 
 def _kept(key: Any, member: str) -> Any:
@@ -207,7 +208,7 @@ class _Machine:
         self.calls: list[Call] = []
         self.references: list[PersistentId] = []
         self.metadata: list[dict[Any, Any]] = []
-        # A list, because a stranger chooses the numbers of the slots and can make them collide in a table.
+        # A list, because the file chooses the numbers of the slots and can make them collide in a table.
         self._memo: list[Any] = []
         self._num_memoized = 0
         self._member = member

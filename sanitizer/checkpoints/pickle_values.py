@@ -53,7 +53,7 @@ class NumberKey(int):
 class OtherKey:
     """A key that is neither text nor a whole number: kept, but compared by identity, so never hashed.
 
-    A stranger chooses numbers and tuples whose hashes are all the same, and a table of them takes hours.
+    The file chooses numbers and tuples whose hashes are all the same, and a table of them takes hours.
     """
 
     value: Any

@@ -32,21 +32,27 @@ from cleanclip.vocabulary.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.containers import check_members, check_rest, container_of
 from sanitizer.checkpoints.inference import family_of, infer, with_position_table
-from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name, num_parameters
+from sanitizer.checkpoints.limits import check_count, checked_name, num_parameters
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.model_folders import find_weights, options_beside
 from sanitizer.checkpoints.naming import recognise
 from sanitizer.checkpoints.origins import Upload
+from sanitizer.checkpoints.pickle_machine import duplicate_key
 from sanitizer.checkpoints.pickle_values import Instance
 from sanitizer.checkpoints.provenance import canonical_tensors, dtype_summary, not_given_back
-from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.state_dicts import Scalar, check_total, read_state_dict
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, check_finite
 from sanitizer.checkpoints.tokenizer_file import own_tokenizer
 from sanitizer.checkpoints.torch_archive import TorchArchive
-from sanitizer.checkpoints.torch_names import CONSTANTS_NAME, is_allowed_in_torchscript, is_tensor_call
+from sanitizer.checkpoints.torch_names import (
+    CONSTANTS_NAME,
+    PICKLE_NAME,
+    is_allowed_in_torchscript,
+    is_tensor_call,
+)
 from sanitizer.checkpoints.writing import check_state_dict
 from sanitizer.checkpoints.zip_container import open_zip
 
@@ -198,15 +204,9 @@ def read_torchscript(archive: TorchArchive) -> LazyTensors:
         raise refusal("not_a_module", "The TorchScript archive holds no module.", SAVE_AGAIN)
     parts: dict[str, LazyTensor] = {}
     for name, value in _walk(read.root):
-        if len(parts) >= MAX_TENSORS:
-            raise refusal("too_many_tensors", "The module tree has too many tensors.", NO_CLIP)
+        check_count(len(parts) + 1)
         if name in parts:
-            raise refusal(
-                "pickle_duplicate_key",
-                f"The module tree has two tensors '{excerpt(name)}'.",
-                UPLOAD_AGAIN,
-                where=name,
-            )
+            raise duplicate_key(PICKLE_NAME, name)
         parts[checked_name(name)] = archive.tensor(name, value)
     check_total(parts, archive.file.size_bytes)
     _check_code(archive)

@@ -8,7 +8,7 @@ UPLOAD_AGAIN = "The file is damaged or was edited: upload the original again."
 def excerpt(value: object, limit: int = 80) -> str:
     """At most `limit` printable ASCII characters of `value`; everything else becomes '?'.
 
-    Only plain values are shown: the text of a stranger's list could be endless, or nested past any stack.
+    Only plain values are shown: the text of an untrusted list could be endless, or nested past any stack.
     """
     if isinstance(value, bytes):
         text = value[: limit + 1].decode("latin-1")
@@ -18,6 +18,14 @@ def excerpt(value: object, limit: int = 80) -> str:
         text = f"a {type(value).__name__}"
     shown = "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
     return shown + ("…" if len(text) > limit else "")
+
+
+def embeddings_not_finite(whose: str = "model") -> CheckpointRejected:
+    return refusal(
+        "embeddings_not_finite",
+        f"The {whose} gives embeddings with NaN or infinite numbers.",
+        "Check the weights; a model that was trained to divergence cannot be measured.",
+    )
 
 
 def refusal(code: str, message: str, remedy: str, *, where: object = None) -> CheckpointRejected:

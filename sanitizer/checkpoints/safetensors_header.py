@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cleanclip.vocabulary.errors import CheckpointRejected
-from sanitizer.checkpoints.limits import MAX_DIMS, MAX_TENSORS, NO_CLIP, checked_name, element_count
+from sanitizer.checkpoints.limits import (
+    MAX_DIMS,
+    check_count,
+    checked_name,
+    element_count,
+    tensor_empty,
+)
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
@@ -71,8 +77,7 @@ def read_header(file: MappedFile) -> tuple[HeaderEntry, ...]:
     'two_formats'.
     """
     header, data_start = _read_json(file)
-    if len(header) > MAX_TENSORS:
-        raise refusal("too_many_tensors", f"The header has {len(header)} tensors.", NO_CLIP)
+    check_count(len(header))
     spans: list[tuple[int, int, str]] = []
     entries: list[HeaderEntry] = []
     for name, raw in header.items():
@@ -190,7 +195,7 @@ def _read_entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
         raise _bad_header(f"Tensor '{excerpt(name)}' has impossible offsets {shown}.", name)
     dtype = _dtype(name, entry["dtype"])
     if 0 in shape:
-        raise refusal("tensor_empty", f"Tensor '{excerpt(name)}' has no elements.", UPLOAD_AGAIN, where=name)
+        raise tensor_empty(name)
     needed, given = element_count(shape) * _ITEM_BYTES[dtype], offsets[1] - offsets[0]
     if needed != given:
         raise refusal(
@@ -208,7 +213,7 @@ def _dtype(name: str, dtype: object) -> str:
     if dtype not in _ITEM_BYTES:
         raise refusal(
             "dtype_not_allowed",
-            f"Tensor '{excerpt(name)}' has type {excerpt(dtype, 16)}.",
+            f"Tensor '{excerpt(name)}' is stored as {excerpt(dtype, 16)}.",
             "Save the weights as float16, bfloat16 or float32.",
             where=name,
         )

@@ -40,15 +40,15 @@ def check_is_the_only_one(root: dict[Any, Any], chosen: str) -> None:
     Raises CheckpointRejected 'ambiguous_weights'.
     """
     if OPEN_CLIPS_KEY in root and chosen != OPEN_CLIPS_KEY:
-        raise _ambiguous(f"open_clip would take the entry '{OPEN_CLIPS_KEY}', not the weights in '{chosen}'")
+        raise ambiguous(f"open_clip would take the entry '{OPEN_CLIPS_KEY}', not the weights in '{chosen}'")
     weights = root[chosen]
     names = {_bare(name) for name in weights if isinstance(name, str)}
     for table in _tables(root, except_for=weights):
         if any(isinstance(key, OtherKey) and _has_call(key.value) for key in table):
-            raise _ambiguous("a table beside the weights has a key that is made by a call")
+            raise ambiguous("a table beside the weights has a key that is made by a call")
         for name, value in table.items():
             if isinstance(name, str) and is_tensor_call(value) and not names.isdisjoint(_readings(name)):
-                raise _ambiguous(f"'{excerpt(name)}' is in '{chosen}' and once more beside it")
+                raise ambiguous(f"'{excerpt(name)}' is in '{chosen}' and once more beside it")
 
 
 def check_room(
@@ -61,7 +61,7 @@ def check_room(
     """
     used: Counter[str] = Counter()
     views = [view(str(name), value) for name, value in weights.items()]
-    for one in {str(found): found for found in views}.values():  # as text: a stranger chooses tuples' hashes
+    for one in {str(found): found for found in views}.values():  # as text: the file chooses tuples' hashes
         used[one.storage.key] += element_count(one.size) * one.storage.item_bytes
     room = min(_MOST_BESIDE_BYTES, used.total() // 2)
     for call in _of_optimizers(root, weights):
@@ -85,7 +85,7 @@ def _room(why: str) -> CheckpointRejected:
     )
 
 
-def _ambiguous(why: str) -> CheckpointRejected:
+def ambiguous(why: str) -> CheckpointRejected:
     return refusal(
         "ambiguous_weights",
         f"The file holds several state dicts: {why}.",

@@ -1,6 +1,6 @@
 """Architecture → the name and shape of every tensor of open_clip's `CLIP`, written out. Builds no model.
 
-An inspection compares a stranger's file with this table, so it needs neither open_clip nor torchvision in the
+An inspection compares an untrusted file with this table, so it needs neither open_clip nor torchvision in the
 process that reads hostile bytes. The tests hold the table against open_clip's own state dicts, entry by entry
 and in order; `building.assemble` lets open_clip compare once more, before a model is used.
 """

@@ -13,10 +13,10 @@ from cleanclip.vocabulary import inspection_phrases as phrases
 from cleanclip.vocabulary.errors import CheckpointRejected
 from cleanclip.vocabulary.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.containers import check_rest
-from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
+from sanitizer.checkpoints.limits import check_count, checked_name
 from sanitizer.checkpoints.origins import MAX_EXTRAS
 from sanitizer.checkpoints.rejection import excerpt, refusal
-from sanitizer.checkpoints.second_models import check_is_the_only_one, check_room
+from sanitizer.checkpoints.second_models import ambiguous, check_is_the_only_one, check_room
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import (
@@ -49,8 +49,7 @@ def read_state_dict(archive: TorchArchive) -> StateDict:
     """
     read = archive.read_pickle(is_allowed_in_state_dict)
     weights_key, table, beside = _find_weights(read.root)
-    if len(table) > MAX_TENSORS:
-        raise refusal("too_many_tensors", f"The file has {len(table)} tensors.", NO_CLIP)
+    check_count(len(table))
     parts = {checked_name(name): archive.tensor(str(name), value) for name, value in table.items()}
     check_total(parts, archive.file.size_bytes)
     storages = check_rest(archive.file, archive.members, read)
@@ -92,11 +91,7 @@ def _find_weights(root: Any) -> tuple[str | None, dict[Any, Any], dict[str, Any]
         keys = ", ".join(excerpt(getattr(key, "value", key), 24) for key in list(root)[:8])
         raise _no_state_dict(f"No entry of the file is a state dict. Its entries are: {keys}.")
     if len(found) > 1:
-        raise refusal(
-            "ambiguous_weights",
-            f"The file holds several state dicts: {', '.join(found)}.",
-            "Upload a file with one of them only.",
-        )
+        raise ambiguous(", ".join(found))
     check_is_the_only_one(root, found[0])
     beside = {checked_name(key): value for key, value in root.items() if key != found[0]}
     return found[0], root[found[0]], beside

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.containers import read_data_pkl
+from sanitizer.checkpoints.limits import tensor_empty
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read
-from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.storages import check_inside, member_of
 from sanitizer.checkpoints.tensor_calls import Storage, View, view
 from sanitizer.checkpoints.tensors import LazyTensor, strided
@@ -71,7 +72,7 @@ def _check_view(name: str, view: View) -> None:
     """The view must lie inside its storage and use no element twice."""
     size, stride = view.size, view.stride
     if 0 in size:
-        raise refusal("tensor_empty", f"Tensor '{excerpt(name)}' has no elements.", UPLOAD_AGAIN, where=name)
+        raise tensor_empty(name)
     check_inside(name, view)
     reach = 0
     for step, length in sorted((s, n) for n, s in zip(size, stride, strict=True) if n > 1):

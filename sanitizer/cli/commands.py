@@ -37,7 +37,9 @@ from sanitizer.cli.vetting import VETTED_NAME, vet_into
 from sanitizer.cli.withholding import given_part
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline import scan as scanning
+from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.places import Places
+from sanitizer.pipeline.validating import validate
 from sanitizer.run import Run
 from sanitizer.training.device import pick
 from sanitizer.work.running import StopFlag
@@ -49,7 +51,7 @@ SCANNED_NAME = "scan"
 def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     declared = declared_from(arguments)
     with tempfile.TemporaryDirectory(prefix="inspect-") as scratch, Bars(err) as bars:
-        inspection = pipeline.inspect(
+        inspection = inspect(
             arguments.checkpoint,
             arguments.out or Path(scratch),
             declared=declared,
@@ -65,7 +67,7 @@ def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     with tempfile.TemporaryDirectory(prefix="validate-") as scratch, Bars(err) as bars, StopFlag() as stop:
-        summary = pipeline.validate(
+        summary = validate(
             arguments.data,
             arguments.kind,
             arguments.out or Path(scratch),

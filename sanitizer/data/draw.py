@@ -1,6 +1,6 @@
 """A few samples of a dataset for people to look at, drawn from the whole of it.
 
-Of what a stranger sent only decoded pixels, made small, and a short text are kept: whoever shows them makes
+Of untrusted data only decoded pixels, made small, and a short text are kept: whoever shows them makes
 images of his own.
 """
 

@@ -1,4 +1,4 @@
-"""Bytes of a stranger's image → RGB image of a model's size. Free of torch: validation needs no more."""
+"""Bytes of an untrusted image → RGB image of a model's size. Free of torch: validation needs no more."""
 
 import io
 import warnings

@@ -30,7 +30,7 @@ from sanitizer.data.images import decode
 from sanitizer.data.loose import LooseSource, loose
 from sanitizer.data.pairs import empty_dataset, find_shards, not_found
 from sanitizer.data.shards import ShardSource
-from sanitizer.data.skipping import BadSample, printable
+from sanitizer.data.skipping import BadSample, bad_json, printable
 from sanitizer.data.sources import Indexed, Source
 from sanitizer.data.templates import IMAGENET_80, parse_templates
 from sanitizer.data.texts import clean, decode_text, json_object
@@ -129,7 +129,7 @@ class LabelledDataset(Indexed):
             if isinstance(value, str):
                 return self._by_name(clean(value))
             if value is not None:
-                raise BadSample("bad_json", "the label is neither a whole number nor a string")
+                raise bad_json("the label is neither a whole number nor a string")
         if "txt" in texts:
             return self._by_name(clean(decode_text(texts["txt"])))
         raise BadSample("no_label", "no .cls, no label in .json, no class name in .txt")

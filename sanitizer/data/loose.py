@@ -12,7 +12,7 @@ from cleanclip.errors import Unreadable
 from cleanclip.local_data import contents_of
 from cleanclip.packing import Contents, digests, read_image, text_extension
 from cleanclip.vocabulary.errors import DatasetRejected
-from sanitizer.data.skipping import BadSample, printable
+from sanitizer.data.skipping import BadSample, missing_file, printable
 from sanitizer.data.sources import RawSample
 
 
@@ -44,7 +44,7 @@ class LooseSource:
         try:
             return RawSample(read_image(sample), {text_extension(self._contents): sample.text})
         except (OSError, Unreadable):
-            raise BadSample("missing_file", "the file cannot be read, or has changed") from None
+            raise missing_file("the file cannot be read, or has changed") from None
 
     def has_text(self, extensions: frozenset[str]) -> bool:
         return text_extension(self._contents) in extensions and bool(self._contents.samples)

@@ -16,7 +16,7 @@ import numpy as np
 
 from cleanclip.vocabulary.errors import DatasetRejected
 from cleanclip.vocabulary.sample_files import IMAGE_EXTENSIONS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES
-from sanitizer.data.skipping import BadSample, printable
+from sanitizer.data.skipping import BadSample, missing_file, printable
 from sanitizer.data.sources import RawSample
 from sanitizer.data.tar_members import Member, walk
 
@@ -104,9 +104,9 @@ class ShardSource:
                 if offset
             }
         except OSError as error:
-            raise BadSample("missing_file", error.strerror or "the shard cannot be read") from None
+            raise missing_file(error.strerror or "the shard cannot be read") from None
         if len(image) != image_bytes:
-            raise BadSample("missing_file", "the shard became shorter while it was being read")
+            raise missing_file("the shard became shorter while it was being read")
         return RawSample(image, texts)
 
     def has_text(self, extensions: frozenset[str]) -> bool:

@@ -32,6 +32,14 @@ class BadSample(Exception):
         return BadSample, (self.reason, self.detail, self.label)
 
 
+def missing_file(why: str) -> BadSample:
+    return BadSample("missing_file", why)
+
+
+def bad_json(why: str) -> BadSample:
+    return BadSample("bad_json", why)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
     """One bad sample: its index in the dataset, its key, and why."""

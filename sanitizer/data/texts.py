@@ -1,4 +1,4 @@
-"""A stranger's text bytes → caption or label text. What a caption is stands here."""
+"""Untrusted text bytes → caption or label text. What a caption is stands here."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from cleanclip.vocabulary.sample_files import MAX_TEXT_BYTES
 from cleanclip.vocabulary.strict_json import unique_keys
-from sanitizer.data.skipping import BadSample
+from sanitizer.data.skipping import BadSample, bad_json
 
 
 def caption_of(texts: Mapping[str, bytes]) -> str:
@@ -22,7 +22,7 @@ def caption_of(texts: Mapping[str, bytes]) -> str:
         if text is None:
             raise BadSample("no_caption", 'the .json has no "caption"')
         if not isinstance(text, str):
-            raise BadSample("bad_json", '"caption" is not a string')
+            raise bad_json('"caption" is not a string')
     else:
         raise BadSample("no_caption", "neither .txt nor .json beside the image")
     cleaned = clean(str(text))
@@ -67,9 +67,9 @@ def json_object(data: bytes) -> dict[str, object]:
     try:
         value = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise BadSample("bad_json", "not valid JSON") from None
+        raise bad_json("not valid JSON") from None
     if not isinstance(value, dict):
-        raise BadSample("bad_json", "not a JSON object")
+        raise bad_json("not a JSON object")
     return value
 
 

@@ -23,6 +23,8 @@ from cleanclip.vocabulary.null_set import (
     dump_null,
     load_null,
     names_sha256,
+    null_mixed,
+    null_repeated,
     sealed,
 )
 from cleanclip.vocabulary.progress import Announced
@@ -175,17 +177,9 @@ class _Building:
         for other in others:
             known, theirs = self.measured[other], self.references[other].source
             if known.architecture != measured.architecture:
-                raise OptionsRejected(
-                    "null_mixed",
-                    f"'{source}' has another architecture than '{theirs}'.",
-                    "Build one null set for each architecture.",
-                )
+                raise null_mixed(f"'{source}' has another architecture than '{theirs}'")
             if known.statistics.weights_sha256 == measured.statistics.weights_sha256:
-                raise OptionsRejected(
-                    "null_repeated",
-                    f"'{source}' has the same weights as '{theirs}'.",
-                    "Name each model once: a model that counts twice makes the null look larger than it is.",
-                )
+                raise null_repeated(f"'{source}' has the same weights as '{theirs}'")
 
     def _kept_at(self, reference: Reference) -> Path | None:
         """The file of a pinned model's measurements, named by all that decides them."""

@@ -1,11 +1,10 @@
-"""The four things that the library does, from files to files: inspect, validate, audit, sanitize.
+"""Audits and cleanings, from files to files.
 
     sanitize:  checkpoint, labelled ─▶ baseline audit ─┐
                checkpoint, pairs ─▶ fine-tuning ─▶ cleaned file ─▶ final audit [─▶ rebound] ─▶ verdict, report
 
 The final audit measures the file that is handed out, read back from the disk. Everything that can be
-refused is refused before anything is computed. `inspect` and
-`validate` stand in modules of their own, which load neither a model's code nor, for `validate`, torch.
+refused is refused before anything is computed.
 """
 
 from collections.abc import Sequence
@@ -35,19 +34,15 @@ from sanitizer.pipeline import reporting
 from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.pipeline.control import search
-from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ForAudit, ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.rebound import Cleaned, check_relearning, measure_rebound
 from sanitizer.pipeline.settling import SettledInputs, settle
-from sanitizer.pipeline.validating import validate
 from sanitizer.ranks.shared_training import Sources, how_many, train
 from sanitizer.run import Run
 from sanitizer.training.device import share_cores
 from sanitizer.training.fits import check_fits
-
-__all__ = ["audit", "inspect", "sanitize", "validate"]
 
 
 def audit(places: Places, spec: AuditSpec, run: Run) -> Report:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected
+from sanitizer.checkpoints.rejection import embeddings_not_finite
 from sanitizer.perturbations.ascent import Embed, to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
 from sanitizer.scans.meter import Meter
@@ -120,11 +121,7 @@ def squared_mean(embedding_ND: Tensor) -> float:
 def refuse_unusable(embedding_ND: Tensor, whose: str = "model") -> None:
     """Raises CheckpointRejected where these unit embeddings are the same for all images, or not finite."""
     if not bool(torch.isfinite(embedding_ND).all()):
-        raise CheckpointRejected(
-            "embeddings_not_finite",
-            f"The {whose} gives an image an embedding with NaN or infinite numbers.",
-            "Check the weights; a model that was trained to divergence cannot be scanned.",
-        )
+        raise embeddings_not_finite(whose)
     if squared_mean(embedding_ND) > _ALL_ALIKE or not bool(embedding_ND.any()):
         raise embeddings_constant(whose)
 

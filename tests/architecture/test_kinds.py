@@ -25,11 +25,16 @@ QUOTED = re.compile(rf"""["'](?:{"|".join(KINDS)})["']""")
 
 
 REFUSALS = {
-    *("InvalidInput", "NotFound", "Conflict", "AttemptFailed"),
-    *("CheckpointRejected", "DatasetRejected", "OptionsRejected", "null_refused"),
+    *("InvalidInput", "NotFound", "Conflict", "Forbidden", "Unauthorized", "TooLarge", "QuotaExceeded"),
+    *("Unavailable", "AttemptFailed", "TrainingDiverged", "BadSample", "null_refused", "_refuse", "refusal"),
+    *("CheckpointRejected", "DatasetRejected", "OptionsRejected"),
 }
-MOST_CODES = 8
-"""Codes that more than one file raises: lower it with every one that one function raises for all."""
+MOST_CODES = 13
+"""Codes that more than one file raises: lower it with every one that one function raises for all.
+
+Those that are left have a sentence for each place (a tensor's type in safetensors, in a pickle, by its role).
+The service has a copy of each sentence that the library can say, read from where it is raised: a function
+that is given the sentence would leave it with none."""
 
 
 def _names_a_kind(path: Path) -> bool:

@@ -30,6 +30,10 @@ def _private_names(tree: ast.Module) -> Iterator[str]:
             modules |= {one.name: one.name for one in node.names if one.name.split(".")[0] in ROOMS}
     for node in ast.walk(tree):
         match node:
+            case ast.Call(func=ast.Attribute(attr="setattr"), args=[ast.Constant(value=str(path)), *_]):
+                if path.split(".")[0] in ROOMS and _is_private(path.rpartition(".")[2]):
+                    yield path
+                continue
             case ast.Attribute(value=owner, attr=name):
                 pass
             case ast.Call(func=ast.Attribute(attr="setattr"), args=[owner, ast.Constant(value=name), *_]):
@@ -67,6 +71,7 @@ def test_a_private_name_is_seen_however_a_test_comes_by_it() -> None:
         "api_keys._checksum('a')\n"
         "worker.child._start()\n"
         "monkeypatch.setattr(api_keys, '_LENGTH', 3)\n"
+        "monkeypatch.setattr('worker.child._LIMIT', 3)\n"
         "_own._own, self._own\n"
     )
     assert set(_private_names(tree)) == {
@@ -74,4 +79,5 @@ def test_a_private_name_is_seen_however_a_test_comes_by_it() -> None:
         "app.services.api_keys._checksum",
         "worker.child._start",
         "app.services.api_keys._LENGTH",
+        "worker.child._LIMIT",
     }

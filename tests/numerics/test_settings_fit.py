@@ -131,7 +131,7 @@ def test_naming_the_commonest_class_is_no_skill(fit):
 
 def test_of_many_classes_those_of_the_images_are_kept_and_the_texts_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("sanitizer.audits.settings_fit.MAX_TEXTS", 10)
-    monkeypatch.setattr("cleanclip.vocabulary.settled._FIRST_LOOKS", (30,))
+    monkeypatch.setattr("cleanclip.vocabulary.settled.FIRST_LOOKS", (30,))
     monkeypatch.setattr("sanitizer.audits.settings_fit.MIN_IMAGES", 20)
     audited.write_labelled(tmp_path)
     labelled = open_labelled(tmp_path)

@@ -36,7 +36,7 @@ _OPERATOR = "The job is retried automatically. If it keeps failing, ask the oper
 _SMALLER = "The job is retried automatically. If it fails for good, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(
-        ("null_unreadable", "null_damaged", "null_version", "null_mixed", "null_repeated"),
+        ("null_unreadable", "null_damaged", "null_version"),
         ("", "Give the file as `python -m sanitizer null build` wrote it, or build it again."),
     ),
     "out_of_memory": ("The job used more memory than it may.", _SMALLER),

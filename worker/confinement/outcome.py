@@ -1,6 +1,6 @@
 """What a child's end means: its exit status and outcome.json, as results or as a failure with a code.
 
-The child's files are a stranger's: only small, regular files of our own schema are believed.
+The child's files are untrusted: only small, regular files of our own schema are believed.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""Folders that a stranger filled, measured and removed through open descriptors: no depth, no long name, no
+"""Folders with untrusted files, measured and removed through open descriptors: no depth, no long name, no
 link and no taken permission leads astray.
 """
 

@@ -88,7 +88,7 @@ class SourceBringer:
             return unit.checkpoints.get(self.job.project_id, str(self.job.checkpoint_id))
 
     def _from_store(self, source: StoreSource, max_bytes: int) -> Fetched:
-        """The operator's own store: no stranger is asked."""
+        """The operator's own store: nobody else is asked."""
         project_id, own_bucket = self.job.project_id, self.store.bucket
         try:
             check_stored(source, self.allowed_prefixes, project_id=project_id, own_bucket=own_bucket)

@@ -1,4 +1,4 @@
-"""GET from a stranger's server: each redirect is a new address to be allowed, each byte is counted.
+"""GET from somebody else's server: each redirect is a new address to be allowed, each byte is counted.
 
 Sends no credential and no cookie, and takes nothing packed: a body is what its length says. Never goes on
 with a file that broke off: half of one answer and half of another are not a file that anybody has.

@@ -1,6 +1,6 @@
 """Checks a report against what the service knows itself, and writes it again from that.
 
-The child read a stranger's file, so by its end it may be the stranger's. The order (recipe, policy, attacks,
+The child read an untrusted file, so by its end it may be taken over. The order (recipe, policy, attacks,
 seed), the inputs and what the inspection found are ours to say: a report that says otherwise fails the job,
 and the file that goes on is written here, its sentences too. What is left to believe are figures; whether
 they fit each other is checked before the folder is signed (`worker.publishing.packing`).
@@ -214,7 +214,7 @@ def _check_verdict(report: Report) -> None:
 
 
 def _check_names(names: Iterable[str], audit: AuditOptions, class_names: tuple[str, ...] | None) -> None:
-    """Only classes that the dataset has are named: they stand in pages, and are a stranger's words."""
+    """Only classes that the dataset has are named: they stand in pages, and are untrusted words."""
     if class_names is None:
         return
     allowed = {*class_names, audit.target, *(one.target for one in audit.attacks)}

@@ -1,9 +1,9 @@
 """A child that begins again beside a job's own: confined alike, given only files that we have checked.
 
-What people open in other programs (pages, a pickle of weights) is not written by the process that read a
-stranger's file. One that has never seen it writes them, of what we made of the first one's files. One parts
+What people open in other programs (pages, a pickle of weights) is not written by the process that read an
+untrusted file. One that has never seen it writes them, of what we made of the first one's files. One parts
 the labelled images before the job's child runs, and one audits the weights that are published once more. One
-is given the stranger's file again, and runs our reader alone.
+is given the untrusted file again, and runs our reader alone.
 """
 
 import os

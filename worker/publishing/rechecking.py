@@ -1,6 +1,6 @@
 """A second audit of the weights that are published, by a fresh child: it must find what the report says.
 
-The first child read a stranger's upload; figures that fit each other could be invented. The second sees no
+The first child read an untrusted upload; figures that fit each other could be invented. The second sees no
 byte of it: it is given the weights as they came in and as they are published, configurations that we wrote,
 the labelled images, the pairs for retrieval, and the order. It settles heads and activation itself, on the
 weights as they came in: under wrong ones a poisoned model could look clean. It measures the images that the

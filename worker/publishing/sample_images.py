@@ -1,6 +1,6 @@
 """Images of samples that people will see in a browser, made here of the pixels that a child left.
 
-A child that reads hostile bytes may be a stranger's by its end, so no image file of it is handed out: of
+A child that reads hostile bytes may be taken over by its end, so no image file of it is handed out: of
 pixels we make our own, and there is nothing in those but what it shows. Nothing is decoded here.
 """
 

@@ -1,6 +1,6 @@
 """The report of a scan from what its child left: checked, and written by us.
 
-The child read a stranger's weights, so its report is checked against the order, the input and the null as
+The child read untrusted weights, so its report is checked against the order, the input and the null as
 they were before it ran. What is left to believe is what it measured, which `cleanclip.evidence.scans` holds
 to itself and to the null.
 """
@@ -99,7 +99,7 @@ def scanned_names(spec: ScanSpec, known: Known) -> tuple[str, ...]:
 
 
 def _check_names(report: ScanReport, spec: ScanSpec, known: Known) -> None:
-    """Only classes that the scan has are named: they stand in pages, and are a stranger's words."""
+    """Only classes that the scan has are named: they stand in pages, and are untrusted words."""
     if known.class_names is None:
         return
     names = scanned_names(spec, known)

@@ -1,6 +1,6 @@
 """The report of a vetting from what its child left: checked, and written by us.
 
-The child read a stranger's weights, so its report is checked against the order and the inputs as they were
+The child read untrusted weights, so its report is checked against the order and the inputs as they were
 before it ran. Captions, keys and images are the customer's own, from her dataset: bounded, and escaped
 wherever they are shown. The list and the scores beside the report are held to it before the folder is signed
 (`cleanclip.evidence.vetted_files`). Whether the list's keys are those of the dataset is checked where the

@@ -11,7 +11,13 @@ from typing import Any
 from app.db.models.assets import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.unit_of_work import UnitOfWork
-from app.domain.dataset_references import SIDE_FILES, check_allowed, parse_reference
+from app.domain.dataset_references import (
+    SIDE_FILES,
+    check_allowed,
+    no_shards,
+    parse_reference,
+    too_many_shards,
+)
 from app.domain.object_keys import is_safe_name, upload_key
 from app.domain.states import CheckpointState, DatasetKind, DatasetState
 from app.settings import DatasetSettings
@@ -329,11 +335,7 @@ def _check_key(key: str) -> None:
 
 def _check_sizes(files: Sequence[Wanted], limits: DatasetSettings) -> None:
     if len(files) > limits.max_num_shards:
-        raise AttemptFailed(
-            "dataset_too_many_shards",
-            f"The dataset has more than {limits.max_num_shards} files.",
-            "Use fewer, larger shards.",
-        )
+        raise too_many_shards(len(files), limits.max_num_shards)
     if sum(file.size_bytes for file in files) > limits.max_size_bytes:
         raise AttemptFailed(
             "dataset_too_large",
@@ -344,11 +346,7 @@ def _check_sizes(files: Sequence[Wanted], limits: DatasetSettings) -> None:
 
 def _check_complete(wanted: Sequence[Wanted], keys: Sequence[str] | None) -> None:
     if not any(file.key.endswith(".tar") for file in wanted):
-        raise AttemptFailed(
-            "dataset_empty",
-            "There are no shards at the reference.",
-            "Check the reference; shards are .tar files below it.",
-        )
+        raise no_shards()
     missing = sorted(set(keys or ()) - {file.key for file in wanted})
     if missing:
         raise AttemptFailed(

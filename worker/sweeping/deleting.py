@@ -18,7 +18,7 @@ from app.storage.errors import ObjectNotFound, StorageError, UploadNotFound
 from app.storage.port import ObjectStore, Part
 
 _BATCH = 100
-_OBJECTS_AT_ONCE = 1000
+OBJECTS_AT_ONCE = 1000
 LOOK_AGAIN_AFTER_S = 15.0
 """A deletion that must wait, or whose objects the store does not let go, is looked at again after that."""
 _LOG = get_logger(__name__)
@@ -73,7 +73,7 @@ def _carry_out(
     if deletion.counted_at is None:
         _count(database, store, deletion, plan)
     for place in plan.places:
-        while not store.purge(place, max_objects=_OBJECTS_AT_ONCE):
+        while not store.purge(place, max_objects=OBJECTS_AT_ONCE):
             if is_over():
                 return _State.BEGUN
     with database.unit_of_work() as unit:

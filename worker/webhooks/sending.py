@@ -1,4 +1,4 @@
-"""One try: a POST to a stranger's server, and what of the answer matters.
+"""One try: a POST to somebody else's server, and what of the answer matters.
 
 The status decides. Redirects are not followed; of a refusal the beginning is read, of a success nothing;
 nothing is unpacked. Whatever goes wrong is an answer, too: no exception leaves.

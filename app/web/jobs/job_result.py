@@ -1,6 +1,6 @@
 """What a finished job found out, in the order of its page: verdict, triggers, clean accuracy, the rest.
 
-Computes no figure: all are taken from the report as the job wrote it. Strings of a report are strangers'.
+Computes no figure: all are taken from the report as the job wrote it. Strings of a report are untrusted.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """What a finished scan found, for its page: one sentence, one number, one image, one plot; then the rest.
 
-Computes no figure: all are taken from the report as the job wrote it. Strings of a report are strangers'.
+Computes no figure: all are taken from the report as the job wrote it. Strings of a report are untrusted.
 """
 
 from dataclasses import dataclass

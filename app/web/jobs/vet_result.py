@@ -1,6 +1,6 @@
 """What a finished vetting found, for its page: how many samples, how much is known, the worst samples.
 
-Computes no figure: all are taken from the report as the job wrote it. Captions and keys are strangers' words.
+Computes no figure: all are taken from the report as the job wrote it. Captions and keys are untrusted words.
 """
 
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from app.domain.errors import Forbidden, InvalidInput, Unauthorized
+from app.domain.errors import Forbidden, InvalidInput
 from app.live.callers import known_caller
 from app.live.ports import Ports, PortsDep
 from app.services import sessions
@@ -58,7 +58,7 @@ async def find_visitor(request: Request, ports: Ports) -> Visitor:
     """Raises Unauthorized, QuotaExceeded."""
     token = request.cookies.get(COOKIE)
     if token is None:
-        raise Unauthorized("session_ended", "You are not signed in.", "Sign in with a key of your project.")
+        raise sessions.ended("You are not signed in.")
     found = await run_in_threadpool(_find, ports, token)
     caller = await known_caller(request, ports, found.key)
     request.scope["key_id"] = caller.key_id

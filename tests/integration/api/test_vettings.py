@@ -139,7 +139,7 @@ def test_what_cannot_be_vetted_is_refused_before_anything_is_queued(
             (same, 422, "anchor_is_the_suspect", "/vet/anchor_checkpoint_id"),
             (suspect, 422, "anchor_tokenizer", "/vet/anchor_checkpoint_id"),
             (overlapping, 422, "trusted_overlaps", "/vet/trusted_dataset_id"),
-            (mixed, 422, "dataset_wrong_kind", "/vet/trusted_dataset_id"),
+            (mixed, 422, "trusted_wrong_kind", "/vet/trusted_dataset_id"),
             (few, 422, "too_few_to_vet", "/vet/dataset_id"),
             (few_trusted, 422, "too_few_trusted", "/vet/trusted_dataset_id"),
             (by_name, 422, "score_without_input", "/vet/scores"),
@@ -205,7 +205,7 @@ def test_a_list_that_does_not_belong_to_the_order_is_refused(service: Service, a
             ([of_others], 422, "exclusions_of_another_dataset", 0),
             ([of_pairs, again], 422, "exclusions_given_twice", 1),
             ([waiting], 409, "job_not_finished", 0),
-            ([failed], 404, "artifact_not_found", 0),
+            ([failed], 404, "vetting_without_list", 0),
             ([audit_id], 422, "job_is_no_vetting", 0),
             (["job_" + "0" * 26], 404, "job_not_found", 0),
         ):

@@ -160,7 +160,7 @@ def test_after_the_kill_of_the_parent_the_folder_starts_at_once(
 def test_two_stacks_do_not_share_a_folder(
     parent: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.local.stack._LOCK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("app.local.stack.LOCK_TIMEOUT_S", 0.3)
     assert parent.poll() is None
     with pytest.raises(CannotStart, match="Another stack"):
         embedded(tmp_path / "stack").start()

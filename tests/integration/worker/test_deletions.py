@@ -357,7 +357,7 @@ def test_a_sweep_that_has_no_more_time_goes_on_next_time_and_others_come_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep(world)  # what other tests left
-    monkeypatch.setattr("worker.sweeping.deleting._OBJECTS_AT_ONCE", 1)
+    monkeypatch.setattr("worker.sweeping.deleting.OBJECTS_AT_ONCE", 1)
     checkpoint_id = world.accepted_checkpoint()
     prefix = f"checkpoints/{world.project_id}/{checkpoint_id}/"
     assert len(world.keys(prefix)) == 2

@@ -323,7 +323,7 @@ def test_a_bug_is_one_line_and_exit_code_1(inputs, capsys, monkeypatch):
     def broken(*_, **__):
         raise KeyError("gone")
 
-    monkeypatch.setattr("sanitizer.pipeline.operations.inspect", broken)
+    monkeypatch.setattr("sanitizer.cli.commands.inspect", broken)
     assert main(["inspect", str(inputs / "recipe.json")]) == 1
     captured = capsys.readouterr()
     assert "KeyError" in captured.err

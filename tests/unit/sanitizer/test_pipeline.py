@@ -43,6 +43,8 @@ from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline import operations
 from sanitizer.pipeline.baseline import FILE_NAME
 from sanitizer.pipeline.cleaned import write_cleaned
+from sanitizer.pipeline.inspecting import inspect
+from sanitizer.pipeline.validating import validate
 from sanitizer.run import Run
 from sanitizer.software import software
 from tests.fixtures import pipeline
@@ -554,7 +556,7 @@ def test_a_research_checkpoint_goes_in_and_comes_out_in_its_own_layout(inputs, t
     state_dict = {f"module.{name}": tensor for name, tensor in tensors.items()}
     torch.save({"epoch": 3, "state_dict": state_dict}, upload)
     declared = DeclaredOptions(num_heads_text=2, num_heads_vision=4, quick_gelu=False)
-    inspection = operations.inspect(upload, tmp_path / "in", declared=declared, filename=upload.name)
+    inspection = inspect(upload, tmp_path / "in", declared=declared, filename=upload.name)
     assert inspection.layout == "research"
 
     report = sanitize(inputs, tmp_path / "out", checkpoint=tmp_path / "in", output_layout="as_uploaded")
@@ -612,6 +614,6 @@ def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path)
 
 
 def test_a_validation_leaves_a_summary(inputs, tmp_path):
-    summary = operations.validate(inputs / "labelled", "labelled", tmp_path, max_skipped_share=0.01)
+    summary = validate(inputs / "labelled", "labelled", tmp_path, max_skipped_share=0.01)
     assert summary.class_names == ("cat", "dog", "tree")
     assert json.loads((tmp_path / "dataset.json").read_text())["num_samples"] == 18

@@ -13,7 +13,7 @@ from cleanclip.vocabulary.recipe import DeclaredOptions
 from lab.testbed import training
 from lab.testbed.options import BADNET, SubjectOptions
 from lab.testbed.subject import MANIFEST_NAME, Subject, find_or_train
-from sanitizer.pipeline import operations as pipeline
+from sanitizer.pipeline.inspecting import inspect
 
 TINY = SubjectOptions(num_pairs=96, epochs=1, batch_size=32, vision_width=8, warmup_steps=2)
 
@@ -56,7 +56,7 @@ def test_the_library_reads_the_file_that_safe_torch_load_refuses(
     _, subject = made
     with pytest.raises(pickle.UnpicklingError):
         torch.load(subject.path, weights_only=True)
-    inspection = pipeline.inspect(
+    inspection = inspect(
         subject.path, tmp_path / "out", declared=DeclaredOptions(), filename=subject.path.name
     )
     assert inspection.layout == "research"

@@ -66,6 +66,7 @@ _REASONS: dict[str, tuple[str, str]] = {}
 _SAME_CAUSE = (
     {"trailing_data", "zip_and_pickle", "zip_that_begins_like_safetensors"},
     {"module_without_tensors", "safetensors_without_tensors"},
+    {"tensors_without_end", "twenty_thousand_tensors"},
     {"expanded_tensor", "overlapping_strides"},
     {"parameter_with_a_call_as_hooks", "weights_in_the_arguments_of_a_table"},
     {"floats_in_the_optimizer_halves_in_the_weights", "floats_and_halves_in_one_plain_state_dict"},
