@@ -4,17 +4,19 @@ Audits do not come here: their figures are to be the same to the last bit wherev
 short beside a training. The trained weights come back as the last training state, which rank 0 saves.
 """
 
+import copy
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from open_clip.model import CLIP
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cleanclip.vocabulary.jobspec import MaxRanks
 from cleanclip.vocabulary.progress import RANKS, Noted, Progress, Stop
-from cleanclip.vocabulary.recipe import Recipe
+from cleanclip.vocabulary.recipe import Recipe, UARRecipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.training_data import TrainingData
@@ -23,7 +25,7 @@ from sanitizer.ranks.protocol import CLASSES_NAME, RankOrder
 from sanitizer.training import state
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, finetune
-from sanitizer.training.towers import has_batch_norm
+from sanitizer.training.towers import has_batch_norm, keep_change
 
 
 def how_many(at_most: MaxRanks, recipe: Recipe, model: nn.Module, device: torch.device) -> int:
@@ -117,13 +119,17 @@ def train(
         pairs_sha256=data.sha256,
         world_size=num_ranks,
     )
-    _bring_back(checkpoint, state_folder, run_sha256, device)
+    _bring_back(checkpoint.model, recipe, state_folder, run_sha256)
+    checkpoint.model.to(device).eval()
     return finetuned
 
 
-def _bring_back(checkpoint: LoadedCheckpoint, folder: Path, run_sha256: str, device: torch.device) -> None:
+def _bring_back(model: CLIP, recipe: Recipe, folder: Path, run_sha256: str) -> None:
+    """`model`: the input's weights, which become the trained ones. States hold the whole change."""
     trained = state.find_newest(folder, run_sha256)
     if trained is None:
         raise RuntimeError("the ranks ended, and left no state")
-    checkpoint.model.load_state_dict(load_file(trained / state.WEIGHTS_NAME))
-    checkpoint.model.to(device).eval()
+    before = copy.deepcopy(model)
+    model.load_state_dict(load_file(trained / state.WEIGHTS_NAME))
+    if isinstance(recipe, UARRecipe):
+        keep_change(model, before, recipe.kept_change)

@@ -14,9 +14,16 @@ from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, RankLost
 from cleanclip.vocabulary.jobspec import SanitizeSpec
 from cleanclip.vocabulary.progress import Noted, never_stop
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
+from cleanclip.vocabulary.recipe import (
+    AuditOptions,
+    BadNetOptions,
+    CleanCLIPRecipe,
+    SupervisedRecipe,
+    UARRecipe,
+)
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
+from sanitizer.data.pairs import open_pairs
 from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.ranks import group
 from sanitizer.ranks.group import run_ranks
@@ -190,6 +197,39 @@ def test_a_method_of_labels_is_trained_against_the_same_class_embeddings(tmp_pat
         )
         curves.append([point.loss for point in finetuned.training.curve])
     assert curves[0] == pytest.approx(curves[1], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_of_a_shared_training_too_only_a_share_of_the_change_is_kept(tmp_path):
+    write_model(tmp_path / "checkpoint")
+    pairs = open_pairs(make_pairs(tmp_path / "pairs", 8))
+    recipe = UARRecipe(epochs=2, strong_epochs=1, batch_size=4, learning_rate=1e-3, inversion_steps=1)
+    start = load_canonical(tmp_path / "checkpoint").model.state_dict()
+    ends = []
+    for kept in (1.0, 0.5):
+        checkpoint = load_canonical(tmp_path / "checkpoint")
+        train(
+            checkpoint,
+            pairs,
+            replace(recipe, kept_change=kept),
+            Sources(checkpoint_folder=tmp_path / "checkpoint", training_path=tmp_path / "pairs"),
+            num_ranks=2,
+            seed=5,
+            device=CPU,
+            state_folder=tmp_path / f"state-{round(100 * kept)}",
+            save_every_s=60.0,
+            progress=lambda event: None,
+            stop=never_stop,
+            num_workers=0,
+            class_CD=None,
+        )
+        ends.append(checkpoint.model.state_dict())
+    whole, half = ends
+    assert any(not torch.equal(start[name], whole[name]) for name in start)
+    for name, tensor in start.items():
+        torch.testing.assert_close(
+            half[name], (tensor + whole[name]) / 2 if tensor.is_floating_point() else tensor
+        )
 
 
 @pytest.mark.slow
