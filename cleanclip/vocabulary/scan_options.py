@@ -8,9 +8,8 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt, Interval, Le, Len, MaxLen
-from pydantic import Field
 
-from cleanclip.vocabulary.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
+from cleanclip.vocabulary.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions, label
 
 Detector = Literal["collapse", "edits", "residual"]
 
@@ -28,37 +27,14 @@ MAX_FURTHER_CLASSES = 10_000
 class PatternFamily(StrictOptions):
     """A family of universal patterns and the budget that bounds them."""
 
-    family: Annotated[
-        FamilyName,
-        Field(
-            description="`patch`: a square. `additive`: a change of every pixel. `dct`: the same with low"
-            " frequencies only. `blend`: an image mixed in. `warp`: a displacement. `colour`: of colours."
-        ),
-    ]
+    family: FamilyName
     """`patch`: a square. `additive`: a change of every pixel. `dct`: the same with low frequencies only.
     `blend`: an image mixed in. `warp`: a displacement. `colour`: of colours."""
-    budget: Annotated[
-        float,
-        Gt(0),
-        Le(1),
-        NUMBER,
-        Field(
-            description="Of `patch` the side, as a share of the image's side; of `additive` and `dct` the"
-            " largest change of a pixel (8/255 is 0.0314); of `blend` the pattern's share of a pixel; of"
-            " `warp` the largest displacement, as a share of the image's side; of `colour` the largest change"
-            " of a factor or offset."
-        ),
-    ]
+    budget: Annotated[float, Gt(0), Le(1), NUMBER]
     """Of `patch` the side, as a share of the image's side; of `additive` and `dct` the largest change of a
     pixel (8/255 is 0.0314); of `blend` the pattern's share of a pixel; of `warp` the largest displacement,
     as a share of the image's side; of `colour` the largest change of a factor or offset."""
-    placement: Annotated[
-        Literal["random", "fixed"],
-        Field(
-            description="Of a patch: a place of its own in every image, or one place in all. Other families"
-            " have no place."
-        ),
-    ] = "random"
+    placement: Literal["random", "fixed"] = "random"
     """Of a patch: a place of its own in every image, or one place in all. Other families have no place."""
 
     @property
@@ -84,24 +60,9 @@ def _refuse_repeated(families: tuple[PatternFamily, ...]) -> None:
 
 
 _Steps = Annotated[int, Interval(ge=1, le=10_000), NUMBER]
-_Families = Annotated[
-    tuple[PatternFamily, ...],
-    MaxLen(32),
-    *NOT_EMPTY,
-    Field(description="Families of patterns, each searched on its own."),
-]
-_ImagesPerStep = Annotated[
-    int,
-    Interval(ge=2, le=256),
-    NUMBER,
-    Field(description="Images for each pattern in each step, other ones in every step."),
-]
-_EditedImages = Annotated[
-    int,
-    Interval(ge=MIN_IMAGES, le=100_000),
-    NUMBER,
-    Field(description="Held-out images on which each edit is measured."),
-]
+_Families = Annotated[tuple[PatternFamily, ...], MaxLen(32), *NOT_EMPTY]
+_ImagesPerStep = Annotated[int, Interval(ge=2, le=256), NUMBER]
+_EditedImages = Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,21 +77,11 @@ class CollapseDetectorOptions(StrictOptions):
         PatternFamily(family="colour", budget=0.3),
     )
     """Families of patterns, each searched on its own."""
-    restarts: Annotated[
-        int,
-        Interval(ge=1, le=64),
-        NUMBER,
-        Field(description="Patterns for each family, each from noise of its own."),
-    ] = 12
+    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 12
     """Patterns for each family, each from noise of its own."""
     images_per_step: _ImagesPerStep = 8
     """Images for each pattern in each step, other ones in every step."""
-    steps: Annotated[
-        tuple[_Steps, ...],
-        MaxLen(10),
-        *NOT_EMPTY,
-        Field(description="After how many steps to measure, ascending. The search ends after the last."),
-    ] = (32,)
+    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32,)
     """After how many steps to measure, ascending. The search ends after the last."""
 
     def __post_init__(self) -> None:
@@ -142,19 +93,9 @@ class CollapseDetectorOptions(StrictOptions):
 class ResidualDetectorOptions(StrictOptions):
     """D3: a bank of edits, in all images and in cells of images that are alike to the anchor."""
 
-    cells: Annotated[
-        int,
-        Interval(ge=1, le=256),
-        NUMBER,
-        Field(description="Cells, each of images that are alike to the anchor."),
-    ] = 8
+    cells: Annotated[int, Interval(ge=1, le=256), NUMBER] = 8
     """Cells, each of images that are alike to the anchor."""
-    min_cell_images: Annotated[
-        int,
-        Interval(ge=2, le=100_000),
-        NUMBER,
-        Field(description="Cells with fewer held-out images are left out; all images together always count."),
-    ] = 12
+    min_cell_images: Annotated[int, Interval(ge=2, le=100_000), NUMBER] = 12
     """Cells with fewer held-out images are left out; all images together always count."""
     held_out_images: _EditedImages = 192
     """Held-out images on which each edit is measured."""
@@ -178,105 +119,39 @@ class ScanOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    detectors: Annotated[
-        tuple[Detector, ...],
-        MaxLen(3),
-        *NOT_EMPTY,
-        Field(
-            description="`collapse`: patterns under which all images look alike. `edits`: which known edit"
-            " leads many images to one class. `residual`: what the model sees in edited images and a trusted"
-            " anchor does not; needs an anchor."
-        ),
-    ] = ("collapse", "edits")
+    detectors: Annotated[tuple[Detector, ...], MaxLen(3), *NOT_EMPTY] = ("collapse", "edits")
     """`collapse`: patterns under which all images look alike. `edits`: which known edit leads many images to
     one class. `residual`: what the model sees in edited images and a trusted anchor does not; needs an
     anchor."""
-    collapse: Annotated[CollapseDetectorOptions, Field(description="Options of the detector `collapse`.")] = (
-        CollapseDetectorOptions()
-    )
+    collapse: CollapseDetectorOptions = CollapseDetectorOptions()
     """Options of the detector `collapse`."""
-    edits: Annotated[EditsDetectorOptions, Field(description="Options of the detector `edits`.")] = (
-        EditsDetectorOptions()
-    )
+    edits: EditsDetectorOptions = EditsDetectorOptions()
     """Options of the detector `edits`."""
-    residual: Annotated[ResidualDetectorOptions, Field(description="Options of the detector `residual`.")] = (
-        ResidualDetectorOptions()
-    )
+    residual: ResidualDetectorOptions = ResidualDetectorOptions()
     """Options of the detector `residual`."""
-    num_images: Annotated[
-        int,
-        Interval(ge=MIN_IMAGES, le=100_000),
-        NUMBER,
-        Field(description="Images of the labelled set to invert patterns on, drawn by the seed."),
-    ] = 256
+    num_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 256
     """Images of the labelled set to invert patterns on, drawn by the seed."""
-    num_held_out: Annotated[
-        int,
-        Interval(ge=MIN_IMAGES, le=100_000),
-        NUMBER,
-        Field(
-            description="Other images of it, to measure on. If the set has fewer than both together, patterns"
-            " are inverted on a third of it."
-        ),
-    ] = 384
+    num_held_out: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 384
     """Other images of it, to measure on. If the set has fewer than both together, patterns are inverted on a
     third of it."""
-    class_names: Annotated[
-        Literal["labelled", "none"],
-        Field(
-            description="Which classes a target can be. `labelled`: those of the labelled set and"
-            " `further_classes`. `none`: no class. Then targets are described by words of the vocabulary"
-            " only, and there is no ASR."
-        ),
-    ] = "labelled"
+    class_names: Literal["labelled", "none"] = "labelled"
     """Which classes a target can be. `labelled`: those of the labelled set and `further_classes`. `none`: no
     class. Then targets are described by words of the vocabulary only, and there is no ASR."""
     further_classes: Annotated[
-        tuple[ShortText, ...],
-        MaxLen(MAX_FURTHER_CLASSES),
-        Field(description="Class names that a target can be although no image of the labelled set has them."),
+        tuple[ShortText, ...], MaxLen(MAX_FURTHER_CLASSES), label("Further classes")
     ] = ()
     """Class names that a target can be although no image of the labelled set has them."""
-    vocabulary: Annotated[
-        bool, Field(description="Whether to describe targets by the nearest of 20,000 English nouns, too.")
-    ] = True
+    vocabulary: bool = True
     """Whether to describe targets by the nearest of 20,000 English nouns, too."""
-    templates: Annotated[
-        Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None,
-        Field(
-            description="Texts of a class; {c} stands for its name. null: those of the labelled set, else the"
-            " 80 of ImageNet."
-        ),
-    ] = None
+    templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None = None
     """Texts of a class; {c} stands for its name. null: those of the labelled set, else the 80 of ImageNet."""
-    significance: Annotated[
-        float,
-        Gt(0),
-        Le(0.5),
-        NUMBER,
-        Field(description="A p-value at or under it fails. There is a p-value with a null only."),
-    ] = 0.05
+    significance: Annotated[float, Gt(0), Le(0.5), NUMBER] = 0.05
     """A p-value at or under it fails. There is a p-value with a null only."""
-    images_at_once: Annotated[
-        int,
-        Interval(ge=2, le=65_536),
-        NUMBER,
-        Field(
-            description="Images in one pass of the image tower: bounds the memory. Results differ by rounding"
-            " only."
-        ),
-    ] = 256
+    images_at_once: Annotated[int, Interval(ge=2, le=65_536), NUMBER] = 256
     """Images in one pass of the image tower: bounds the memory. Results differ by rounding only."""
-    precision: Annotated[
-        Literal["fp32", "bf16"], Field(description="Of the computation: float32 or bfloat16.")
-    ] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     """Of the computation: float32 or bfloat16."""
-    num_examples: Annotated[
-        int,
-        Interval(ge=0, le=12),
-        NUMBER,
-        Field(description="Images that the report shows with and without the first pattern."),
-    ] = 4
+    num_examples: Annotated[int, Interval(ge=0, le=12), NUMBER] = 4
     """Images that the report shows with and without the first pattern."""
 
     @property
