@@ -36,6 +36,21 @@ class OptionsOut(WireOut):
     options: dict[str, Any]
     defaults: dict[str, Any]
 
+    @classmethod
+    def of(cls, name: str, kind: type[Any]) -> OptionsOut:
+        needed: dict[str, Any] = {
+            field.name: ""
+            for field in fields(kind)
+            if field.default is MISSING and field.default_factory is MISSING
+        }
+        defaults = {key: value for key, value in recipe.to_json(kind(**needed)).items() if key not in needed}
+        return cls(
+            name=name,
+            description=(kind.__doc__ or "").strip(),
+            options=TypeAdapter(kind).json_schema(),
+            defaults=defaults,
+        )
+
 
 class SuiteOut(WireOut):
     """Attacks that an audit can be given by one name, `audit.suite`, in the place of `audit.attacks`."""
@@ -76,36 +91,21 @@ class MethodsOut(WireOut):
     @classmethod
     def known(cls) -> MethodsOut:
         return cls(
-            methods=[_describe(kind.method, kind) for kind in _METHODS],
+            methods=[OptionsOut.of(kind.method, kind) for kind in _METHODS],
             recommended=[
                 RecommendationOut(
                     **{**asdict(one), "families": list(one.families), "values": dict(one.values)}
                 )
                 for one in RECOMMENDATIONS
             ],
-            attacks=[_describe(kind.attack, kind) for kind in _ATTACKS],
+            attacks=[OptionsOut.of(kind.attack, kind) for kind in _ATTACKS],
             suites=[
                 SuiteOut(name=name, attacks=[recipe.to_json(attack) for attack in attacks])
                 for name, attacks in recipe.SUITES.items()
             ],
-            audit=_describe("audit", recipe.AuditOptions),
-            scan=_describe("scan", ScanOptions),
-            vet=_describe("vet", VetOptions),
-            policy=_describe("policy", recipe.Policy),
-            declared=_describe("declared", recipe.DeclaredOptions),
+            audit=OptionsOut.of("audit", recipe.AuditOptions),
+            scan=OptionsOut.of("scan", ScanOptions),
+            vet=OptionsOut.of("vet", VetOptions),
+            policy=OptionsOut.of("policy", recipe.Policy),
+            declared=OptionsOut.of("declared", recipe.DeclaredOptions),
         )
-
-
-def _describe(name: str, kind: type[Any]) -> OptionsOut:
-    needed: dict[str, Any] = {
-        field.name: ""
-        for field in fields(kind)
-        if field.default is MISSING and field.default_factory is MISSING
-    }
-    defaults = {key: value for key, value in recipe.to_json(kind(**needed)).items() if key not in needed}
-    return OptionsOut(
-        name=name,
-        description=(kind.__doc__ or "").strip(),
-        options=TypeAdapter(kind).json_schema(),
-        defaults=defaults,
-    )

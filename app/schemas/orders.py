@@ -131,8 +131,16 @@ class OrderIn(WireIn):
 
     kind: str
     name: Name | None = None
-    seed: Seed = 0
-    max_attempts: Annotated[int, Field(ge=1, le=limits.MAX_MAX_ATTEMPTS), NUMBER] | None = None
+    seed: Annotated[
+        Seed, Field(description="Of every random draw. The same seed gives the same figures.")
+    ] = 0
+    max_attempts: Annotated[
+        Annotated[int, Field(ge=1, le=limits.MAX_MAX_ATTEMPTS), NUMBER] | None,
+        Field(
+            title="Attempts",
+            description="How often the job may be started before it fails. null: as the service is set up.",
+        ),
+    ] = None
     metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
 
     def asked(self) -> dict[str, Any]:

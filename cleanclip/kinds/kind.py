@@ -16,6 +16,7 @@ VERDICT_FOLLOWS = (
     "from them."
 )
 ANCHOR = "anchor_checkpoint_id"
+DATA_TITLES = {"pairs": "Pairs", "labelled": "Labelled images"}
 MAX_REPORT_BYTES = 8 * 2**20
 MAX_JSON_BYTES = 2 * 2**20
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -47,6 +48,13 @@ class Input:
     """What an order that is shown calls it."""
 
     @property
+    def label(self) -> str:
+        """What a form calls it: a dataset that is always read by what it may be."""
+        if self.folder is not None or self.fact is not None:
+            return self.title
+        return " or ".join(DATA_TITLES[one] for one in self.roles).capitalize()
+
+    @property
     def name(self) -> str:
         """Of the option that names it where it is no job's main one: "trusted", "anchor"."""
         return self.column.removesuffix("_id").removesuffix("_dataset").removesuffix("_checkpoint")
@@ -66,8 +74,9 @@ class Kind:
     """As people read it: "Cleaning"."""
     about: str | None = None
     """What it does, in a sentence, where the API has no words of its own for its order."""
-    page: str | None = "jobs"
-    """Part of the address of the form that orders it. None: it is ordered by the API and the command."""
+    page: str = "jobs"
+    """Part of the address of the form that orders it. A kind with a page of its own has a form of what it
+    reads and of its options that have a label."""
     then_clean: tuple[str, str] | None = None
     """Where a cleaning can go by what it found: how the form's address names the job, and the button."""
     phase_titles: Mapping[str, str] = field(default_factory=dict)
@@ -171,28 +180,35 @@ def trained_on_the_test() -> DatasetRejected:
     )
 
 
-SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPOINT_PATH, title="Checkpoint")
+SUSPECT = Input(
+    column="checkpoint_id",
+    pointer="/checkpoint_id",
+    folder=CHECKPOINT_PATH,
+    about="The model that the job is about. It is not changed.",
+    title="Checkpoint",
+)
 """The model that the job is about."""
 
 
-def anchor(part: str) -> Input:
-    """Another model, which is trusted, named in that part of the order."""
+def anchor(part: str, use: str = "") -> Input:
+    """Another model, which is trusted, named in that part of the order. `use`: what it is good for."""
     return Input(
         column=ANCHOR,
         pointer=f"/{part}/anchor_checkpoint_id",
         folder=ANCHOR_PATH,
         fact="has_anchor",
-        about="Another model, which you trust, from another source.",
+        about=f"Another model, which you trust, from another source. {use}".rstrip(),
         title="Anchor",
     )
 
 
-def labelled(part: str) -> Input:
+def labelled(part: str, about: str | None = None) -> Input:
     """The labelled images that are measured on, named in that part of the order."""
     return Input(
         column="labelled_dataset_id",
         pointer=f"/{part}/dataset_id",
         roles={"labelled": "labelled"},
+        about=about,
         used_for="audit",
         title="Measured on",
     )

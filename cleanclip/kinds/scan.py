@@ -21,7 +21,11 @@ from cleanclip.vocabulary.jobspec import MAX_SCAN_STATE_BYTES, REPORT_NAME, Scan
 from cleanclip.vocabulary.scan_cost import WORDS_OF_A_SCAN, num_passes
 from cleanclip.vocabulary.scan_options import MIN_CLASSES, MIN_IMAGES, ScanOptions
 
-LABELLED = labelled("scan")
+LABELLED = labelled(
+    "scan",
+    about=f"Clean images with the classes that a trigger may lead to. At least {2 * MIN_IMAGES}.",
+)
+USE_OF_ANCHOR = "The scan then compares what both see in edited images, too (detector residual)."
 
 
 def check(facts: Facts) -> Iterator[SanitizerError]:
@@ -88,11 +92,15 @@ def most_passes(spec: ScanSpec, sizes: Mapping[str, int]) -> int:
 SCAN = Kind(
     name="scan",
     title="Scan",
+    about=(
+        "Look for a trigger that nobody named: patterns are inverted from the model, and compared with those "
+        "of models that were never poisoned."
+    ),
     page="scans",
     then_clean=("scan", "Clean, judged on what was found"),
     computes=("scan",),
     is_resumable=True,
-    inputs=(SUSPECT, LABELLED, anchor("scan")),
+    inputs=(SUSPECT, LABELLED, anchor("scan", USE_OF_ANCHOR)),
     options=ScanOptions,
     shows=VERDICT_FOLLOWS,
     finds_triggers=True,

@@ -13,7 +13,10 @@ from cleanclip.vocabulary.jobspec import REPORT_NAME, SearchSpec
 from cleanclip.vocabulary.text_scan_options import MIN_CLASSES, TextScanOptions
 from cleanclip.vocabulary.text_scan_report import NUM_NAMED_FINE, TextScanReport
 
-LABELLED = labelled("text_scan")
+LABELLED = labelled(
+    "text_scan",
+    about=f"Clean images of at least {MIN_CLASSES} classes. A class is the mean embedding of its images.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,7 @@ TEXT_SCAN = Kind(
     name="text_scan",
     title="Text scan",
     about="Look for words that, inserted into a text, lead texts of every class to one class.",
-    page=None,
+    page="text-scans",
     computes=("text_scan",),
     inputs=(SUSPECT, LABELLED),
     options=TextScanOptions,

@@ -14,7 +14,7 @@ VETTED = Input(
     column="dataset_id",
     pointer="/vet/dataset_id",
     roles={"pairs": "pairs", "labelled": "labelled"},
-    about="The dataset that is vetted: pairs or labelled images.",
+    about="The dataset that is vetted: every sample of it is scored.",
     used_for="vetting",
     title="Vetted",
 )
@@ -23,9 +23,14 @@ TRUSTED = Input(
     pointer="/vet/trusted_dataset_id",
     roles={"pairs": "trusted", "labelled": "trusted"},
     fact="has_trusted",
-    about="Samples of the same kind that you trust.",
+    about="Samples of the same kind that you trust, from another source. Without them there are ranks and no "
+    "p-values.",
     used_for="trusted",
     title="Trusted samples",
+)
+USE_OF_ANCHOR = (
+    "It finds captions that the checkpoint was taught to believe: with one a trial found 38 of 40 poisoned "
+    "pairs, without 6, by chance 2."
 )
 
 
@@ -88,12 +93,15 @@ def most_passes(spec: VetSpec, sizes: Mapping[str, int]) -> int:
 VET = Kind(
     name="vet",
     title="Vetting",
-    about="Find the samples of a dataset that look poisoned, with the model that it trained or is to clean.",
+    about=(
+        "Find the samples of a dataset that look poisoned, with the model that it trained or is to clean. "
+        "A cleaning or an audit can leave them out."
+    ),
     page="vettings",
     then_clean=("exclude", "Clean without these"),
     measures_model=False,
     computes=("vet",),
-    inputs=(SUSPECT, VETTED, TRUSTED, anchor("vet")),
+    inputs=(SUSPECT, VETTED, TRUSTED, anchor("vet", USE_OF_ANCHOR)),
     options=VetOptions,
     shows=(
         "The samples that are set aside are the worst by their scores, and the list to leave out names "

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
 
 from annotated_types import Gt, Interval, Len
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 
@@ -30,6 +31,11 @@ def _meanings(kind: type) -> Mapping[str, str]:
     return found
 
 
+def meaning(kind: type, field: str) -> str:
+    """What the docstring of a field says."""
+    return next(texts[field] for one in kind.__mro__ if field in (texts := _meanings(one)))
+
+
 def described(schema: dict[str, Any], kind: type) -> None:
     """Gives each property of a JSON schema the docstring of its field as its description."""
     for one in kind.__mro__:
@@ -43,6 +49,16 @@ def label(text: str, unit: str = "", *, is_advanced: bool = False) -> Any:
     API's schema and the reference read both. `is_advanced`: a form shows it when it is asked to."""
     extra: dict[str, Any] = ({"unit": unit} if unit else {}) | ({"advanced": True} if is_advanced else {})
     return Field(title=text, json_schema_extra=extra or None)
+
+
+def labelled(kind: type) -> tuple[str, ...]:
+    """The options that have a `label`, which are those of a form."""
+    hints = get_type_hints(kind, include_extras=True).items()
+    return tuple(name for name, hint in hints if any(map(_is_label, getattr(hint, "__metadata__", ()))))
+
+
+def _is_label(one: Any) -> bool:
+    return isinstance(one, FieldInfo) and one.title is not None
 
 
 STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False, "json_schema_extra": described}

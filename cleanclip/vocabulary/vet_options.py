@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from annotated_types import Ge, Gt, Interval, Le, MaxLen
 
 from cleanclip.vocabulary.attack_options import AttackOptions
-from cleanclip.vocabulary.bounds import NUMBER, STRICT, Share
+from cleanclip.vocabulary.bounds import NUMBER, STRICT, Share, label
 
 ScoreName = Literal[
     "local_density", "disagreement", "residual", "trigger_direction", "mismatch", "sensitivity"
@@ -25,8 +25,8 @@ class VetOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    share: Annotated[float, Gt(0), Le(0.5), NUMBER] = 0.05
-    """Of the good samples, set aside."""
+    share: Annotated[float, Gt(0), Le(0.5), NUMBER, label("Share to set aside")] = 0.05
+    """Share of the good samples that is set aside."""
     scores: Annotated[tuple[ScoreName, ...], MaxLen(len(SCORE_NAMES))] | None = None
     """None: all whose inputs are given, except `sensitivity`, which takes nine times as long."""
     neighbours: Annotated[int, Interval(ge=2, le=256), NUMBER] = 16

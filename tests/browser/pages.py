@@ -56,6 +56,9 @@ PAGES: Mapping[str, PageOfWorld] = {
     "dataset-rejected": PageOfWorld(route="/datasets/{dataset_id}", shows={"dataset_id": "rejected_dataset"}),
     "new-job": PageOfWorld(route="/jobs/new", query="?checkpoint={checkpoint_id}&dataset={labelled}"),
     "new-scan": PageOfWorld(route="/scans/new", query="?checkpoint={checkpoint_id}&dataset={labelled}"),
+    "new-text-scan": PageOfWorld(
+        route="/text-scans/new", query="?checkpoint={checkpoint_id}&dataset={labelled}"
+    ),
     "new-vetting": PageOfWorld(
         route="/vettings/new", query="?checkpoint={checkpoint_id}&dataset={dataset_id}"
     ),
@@ -84,6 +87,7 @@ NOT_A_PAGE: Mapping[str, str] = {
     "/jobs/new/check": "leads to the form; a dry run is sent by it",
     "/jobs/new/classes": "a part of the form",
     "/scans/new/check": "leads to the form; a dry run is sent by it",
+    "/text-scans/new/check": "leads to the form; a dry run is sent by it",
     "/vettings/new/check": "leads to the form; a dry run is sent by it",
     "/jobs/{job_id}/live": "a part of the job's page",
     "/jobs/{job_id}/stream": "hints that the job's page follows",

@@ -134,7 +134,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_written_is_lost(
     fill(page, service)
     page.get_by_label("Target", exact=True).fill("")
     page.get_by_label("Epochs").first.fill("1000")
-    page.get_by_text("Seed, files, attempts, notes").click()
+    page.get_by_text("Name, seed, attempts, files, notes").click()
     page.get_by_label("Seed", exact=True).fill("x<y")
     page.get_by_label("Notes").fill("first=1\nno value")
     with service.nothing_left_behind():
@@ -388,7 +388,7 @@ def test_markup_that_customers_wrote_is_text(page: Page, service: Service) -> No
     service.execute("UPDATE checkpoints SET filename = :name", name=MARKUP)
     fill(page, service, class_names=("zero", MARKUP, "banana"))
     page.get_by_label("Target", exact=True).fill(MARKUP[:-1])
-    page.get_by_text("Seed, files, attempts, notes").click()
+    page.get_by_text("Name, seed, attempts, files, notes").click()
     page.get_by_label("Notes").fill(f"note={MARKUP}</textarea>")
     press(page, "Dry run")
     expect(page.locator(".ahead")).to_contain_text("<img src=x onerror=alert(1)>")

@@ -1,67 +1,109 @@
-"""The pages that order a scan or a vetting: what is read, dry run, and the order.
-
-Options of detectors and scores are left to the API and the command: a null fits its own options only.
+"""The pages that order a job of one kind, each made of the kind's value: a form of what it reads and of its
+options that have a label, its dry run, and the order. The other options are left to the API and the command.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from app.db.models.job import Job
+from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import DatasetKind
 from app.live.ports import Ports, PortsDep
-from app.schemas.orders import OWN_BODIES, ScanJobIn
+from app.schemas.orders import JobIn
 from app.services import jobs
 from app.services.nulls import AUTO, NONE
-from app.web.jobs import order_page
-from app.web.jobs.options import parse_number
+from app.web.jobs import options, order_page
 from app.web.jobs.order_page import Choices, OrderDraft, OrderPage
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
 from app.web.kit.visitor import Form, Runner
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.vocabulary.scan_options import MIN_IMAGES, ScanOptions
+from cleanclip.kinds.kind import Kind
+from cleanclip.vocabulary.scan_options import ScanOptions
 
-Fields = Sequence[tuple[str, str]]
-Kind = Literal["scan", "vet"]
-_SCAN: TypeAdapter[ScanJobIn] = TypeAdapter(ScanJobIn)
-_VET: TypeAdapter[Any] = TypeAdapter(OWN_BODIES["vet"])
-_FURTHER = "scan/further_classes"
+_ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 
 router = APIRouter()
 
 
-def _read(
-    form: Form, ports: Ports, kind: Kind, adapter: TypeAdapter[Any], *, options: Mapping[str, Any]
-) -> OrderDraft:
-    """Everything that is wrong with it is in `errors`; then there is no order."""
-    body: dict[str, Any] = {"kind": kind, kind: dict(options)} | order_page.name_and_seed(form)
-    for one in KINDS[kind].inputs:
-        *part, name = one.place
-        (body[part[0]] if part else body).update(order_page.named(form, "/".join(one.place), name))
-    made = OrderDraft(form=form, body=body)
-    made.take(adapter, default_max_attempts=ports.settings.jobs.max_attempts)
-    return made
+class _Form:
+    """Of one kind of job."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.part = kind, kind.option_part
+        self.options = options.of_kind(kind.name)
+        self.places = {"/".join(one.place): one for one in kind.inputs}
+        self.null = f"{self.part}/null" if "has_null" in kind.spec_fields else None
+        """The field that names the null it is judged by."""
+        fields = (*self.options.options, *options.of_order().options)
+        self.fields = frozenset([one.name for one in fields] + [*self.places, self.null or ""])
+
+    def read(self, form: Form, ports: Ports, project_id: str) -> OrderDraft:
+        """Everything that is wrong with it is in `errors`; then there is no order."""
+        del project_id
+        body: dict[str, Any] = {"kind": self.kind.name, **options.given(form, options.of_order().options)}
+        part = options.given(form, self.options.options)
+        for place, one in self.places.items():
+            (body if len(one.place) == 1 else part).update(order_page.named(form, place, one.place[-1]))
+        if self.null:
+            part["null"] = form.get(self.null) or AUTO
+        if self.kind.options is ScanOptions:
+            part["detectors"] = ScanOptions.usual_detectors(has_anchor="anchor_checkpoint_id" in part)
+        made = OrderDraft(form=form, body=body | {self.part: part}, fields=self.fields)
+        made.take(_ORDER, default_max_attempts=ports.settings.jobs.max_attempts)
+        return made
+
+    def choices(self, unit: UnitOfWork, project_id: str, form: Form) -> Choices:
+        del form
+        read = {role for one in self.kind.inputs for role in one.roles}
+
+        def ready(kind: DatasetKind) -> Sequence[ListedDataset]:
+            return order_page.ready_datasets(unit, project_id, kind) if kind in read else ()
+
+        return Choices(
+            checkpoints=order_page.accepted_checkpoints(unit, project_id),
+            nulls=unit.nulls.page(None, order_page.MOST_CHOICES)[0] if self.null else (),
+            labelled=ready(DatasetKind.LABELLED),
+            pairs=ready(DatasetKind.PAIRS),
+        )
+
+    def empty(self, checkpoint: str | None, dataset: str | None) -> Iterator[tuple[str, str]]:
+        """Fields, with what the address names."""
+        for place, one in self.places.items():
+            if one.fact is None:
+                yield place, (checkpoint if one.folder else dataset) or ""
+        if self.null:
+            yield self.null, AUTO
+
+    def again(self, job: Job) -> Iterator[tuple[str, str]]:
+        """The order of an earlier job as fields; of a job of another kind, what it shares with this one."""
+        for place, one in self.places.items():
+            its_id = getattr(job, one.column)
+            if its_id is None and one.fact is None and "labelled" in one.roles:
+                its_id = job.labelled_dataset_id
+            yield place, its_id or ""
+        yield from options.written(self.options.options, job.spec.get(self.part) or {})
+        if self.null:
+            null = job.spec.get("null")
+            yield self.null, null["name"] if null else NONE if "null" in job.spec else AUTO
+        if job.kind == self.kind.name:
+            yield "seed", str(job.seed)
 
 
-def _ids_of(job: Job, kind: str) -> Fields:
-    """What an earlier job read, as fields of the form of that kind."""
-    return [("/".join(one.place), getattr(job, one.column) or "") for one in KINDS[kind].inputs]
-
-
-def _seed_of(job: Job, kind: str) -> tuple[str, str]:
-    """Of an earlier job of that kind; empty of another, for a new one to be drawn."""
-    return "seed", str(job.seed) if job.kind == kind else ""
-
-
-def _take_orders(
-    page: OrderPage, kind: Kind, *, fields_of: Callable[[Job], Fields], more: Fields = ()
-) -> None:
-    """Adds the page's routes. `fields_of` makes a form of an earlier order; `more` fields of an empty one are
-    filled in."""
+def _take_orders(kind: Kind) -> None:
+    """Adds the page's routes."""
+    form_of = _Form(kind)
+    page = OrderPage(
+        path=f"/ui/{kind.page}/new",
+        template="new_search.html",
+        read=form_of.read,
+        choices=form_of.choices,
+        shown={"kind": kind, "group": form_of.options, "null_field": form_of.null, "options": options},
+    )
 
     @router.get(page.path.removeprefix("/ui"))
     def show_form(
@@ -78,9 +120,8 @@ def _take_orders(
 
         def filled(unit: UnitOfWork) -> Form:
             if again:
-                return Form([*fields_of(jobs.get(unit, visitor.caller.project_id, again))])
-            given = [("checkpoint_id", checkpoint or ""), (f"{kind}/dataset_id", dataset or "")]
-            return Form([*given, *more])
+                return Form([*form_of.again(jobs.get(unit, visitor.caller.project_id, again))])
+            return Form([*form_of.empty(checkpoint, dataset)])
 
         named = {"checkpoint": checkpoint, "dataset": dataset, "again": again}
         return page.show(request, visitor, ports, filled, form=form, **named)
@@ -88,81 +129,6 @@ def _take_orders(
     page.take_orders(router)
 
 
-def _fields_of_scan(job: Job) -> Fields:
-    """The order of an earlier scan as a form; of another job, what it shares with a scan."""
-    scan = job.spec.get("scan") or {}
-    null = job.spec.get("null")
-    return [
-        *_ids_of(job, "scan"),
-        ("scan/null", null["name"] if null else NONE if "null" in job.spec else AUTO),
-        (_FURTHER, "\n".join(scan.get("further_classes") or ())),
-        _seed_of(job, "scan"),
-    ]
-
-
-def _read_scan(form: Form, ports: Ports, project_id: str) -> OrderDraft:
-    """An anchor adds the detector that it is for."""
-    del project_id
-    options: dict[str, Any] = {"null": form.get("scan/null") or AUTO}
-    has_anchor = bool(order_page.named(form, "scan/anchor_checkpoint_id"))
-    options["detectors"] = ScanOptions.usual_detectors(has_anchor=has_anchor)
-    if names := order_page.lines(form.get(_FURTHER)):
-        options["further_classes"] = names
-    return _read(form, ports, "scan", _SCAN, options=options)
-
-
-def _choices_of_scan(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
-    del form
-    return Choices(
-        checkpoints=order_page.accepted_checkpoints(unit, project_id),
-        labelled=order_page.ready_datasets(unit, project_id, DatasetKind.LABELLED),
-        nulls=unit.nulls.page(None, order_page.MOST_CHOICES)[0],
-    )
-
-
-def _fields_of_vetting(job: Job) -> Fields:
-    """The order of an earlier vetting as a form; of another job, what it shares with one."""
-    vet = job.spec.get("vet") or {}
-    ids = dict(_ids_of(job, "vet"))
-    return [
-        *(ids | {"vet/dataset_id": ids["vet/dataset_id"] or job.labelled_dataset_id or ""}).items(),
-        ("vet/share", f"{vet['share']:g}" if "share" in vet else ""),
-        _seed_of(job, "vet"),
-    ]
-
-
-def _read_vetting(form: Form, ports: Ports, project_id: str) -> OrderDraft:
-    del project_id
-    share = form.get("vet/share")
-    options = {"share": parse_number(share)} if share else {}
-    return _read(form, ports, "vet", _VET, options=options)
-
-
-def _choices_of_vetting(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
-    del form
-    return Choices(
-        checkpoints=order_page.accepted_checkpoints(unit, project_id),
-        labelled=order_page.ready_datasets(unit, project_id, DatasetKind.LABELLED),
-        pairs=order_page.ready_datasets(unit, project_id, DatasetKind.PAIRS),
-    )
-
-
-_take_orders(
-    OrderPage(
-        path="/ui/scans/new",
-        template="new_scan.html",
-        read=_read_scan,
-        choices=_choices_of_scan,
-        shown={"least_images": 2 * MIN_IMAGES},
-    ),
-    "scan",
-    fields_of=_fields_of_scan,
-    more=[("scan/null", AUTO)],
-)
-_take_orders(
-    OrderPage(
-        path="/ui/vettings/new", template="new_vet.html", read=_read_vetting, choices=_choices_of_vetting
-    ),
-    "vet",
-    fields_of=_fields_of_vetting,
-)
+for _kind in KINDS.values():
+    if _kind.is_public and _kind.page != "jobs":
+        _take_orders(_kind)

@@ -3,15 +3,19 @@ publishes, words too. A field that is left empty is left out of the order.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 from app.schemas.methods import MethodsOut, OptionsOut
+from app.schemas.orders import OrderIn
+from app.web.kit.visitor import Form
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.kind import Kind as JobKind
+from cleanclip.vocabulary.bounds import labelled
 from cleanclip.vocabulary.probe_options import LinearProbeOptions
 from cleanclip.vocabulary.rebound_options import ReboundOptions
-from cleanclip.vocabulary.recipe import parse, to_json
 from cleanclip.vocabulary.recommended import RECOMMENDATIONS, Recommendation, recommended
 
 NONE = "none"
@@ -52,7 +56,7 @@ class Option:
             case "numbers":
                 return [parse_number(part.strip()) for part in text.split(",")] if text else []
             case "texts":
-                return [part.strip() for part in text.split(",")] if text else []
+                return lines(text)
             case "truth":
                 return {_YES: True, _NO: False}.get(text, text)
             case "image":
@@ -79,6 +83,24 @@ class Group:
         return tuple(one for one in self.options if one.is_advanced)
 
 
+def given(form: Form, wanted: Iterable[Option]) -> dict[str, Any]:
+    """What was written into fields."""
+    return {one.option: one.read(text) for one in wanted if (text := form.get(one.name))}
+
+
+def written(wanted: Iterable[Option], content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Options of an earlier order as fields, but for those that have their default."""
+    for one in wanted:
+        value = content.get(one.option, one.default_value)
+        if value != one.default_value and not (value is None and one.kind == "text"):
+            yield one.name, field_text(value)
+
+
+def lines(text: str) -> list[str]:
+    """Those that are not empty."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def parse_number(text: str) -> int | float | str:
     """As JSON would have it; text that is not a number stays text."""
     if _WHOLE.fullmatch(text):
@@ -100,6 +122,8 @@ def field_text(value: Any) -> str:
             return _YES if value else _NO
         case float():
             return f"{value:.6g}" if float(f"{value:.6g}") == value else repr(value)
+        case [str(), *_]:
+            return "\n".join(value)
         case list() | tuple():
             return ", ".join(field_text(part) for part in value)
         case _:
@@ -123,6 +147,27 @@ def methods() -> dict[str, Group]:
 
 
 @cache
+def of_kind(kind: str) -> Group:
+    """Of a kind of job whose form is made of its value."""
+    job: JobKind = KINDS[kind]
+    assert job.options is not None, "a kind that is ordered has some"
+    described = OptionsOut.of(job.option_part, job.options)
+    return _group(job.option_part, described, only=labelled(job.options))
+
+
+@cache
+def of_order() -> Group:
+    """What every kind of job can be told, but for its notes."""
+    described = OptionsOut(
+        name="",
+        description="",
+        options=OrderIn.model_json_schema(),
+        defaults={"seed": 0, "max_attempts": None},
+    )
+    return _group("", described, only=("name", "seed", "max_attempts"))
+
+
+@cache
 def attacks() -> dict[str, Group]:
     """By the attack's name."""
     return {one.name: _group(one.name, one, left_out=("attack",)) for one in _known().attacks}
@@ -136,24 +181,12 @@ def audit() -> Group:
 
 @cache
 def probe() -> Group:
-    described = OptionsOut(
-        name="probe",
-        description="",
-        options=_known().audit.options["$defs"]["LinearProbeOptions"],
-        defaults=to_json(parse(LinearProbeOptions, {})),
-    )
-    return _group("probe", described)
+    return _group("probe", OptionsOut.of("probe", LinearProbeOptions))
 
 
 @cache
 def rebound() -> Group:
-    described = OptionsOut(
-        name="rebound",
-        description="",
-        options=_known().audit.options["$defs"]["ReboundOptions"],
-        defaults=to_json(parse(ReboundOptions, {})),
-    )
-    return _group("rebound", described)
+    return _group("rebound", OptionsOut.of("rebound", ReboundOptions))
 
 
 @cache
@@ -183,17 +216,20 @@ def _options(
     described: OptionsOut,
     *,
     left_out: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
     published: Mapping[str, Any] | None = None,
 ) -> tuple[Option, ...]:
     return tuple(
         _option(group, option, schema, described.defaults, option in (published or {}))
         for option, schema in described.options["properties"].items()
-        if option not in left_out
+        if option not in left_out and (not only or option in only)
     )
 
 
-def _group(name: str, described: OptionsOut, *, left_out: tuple[str, ...] = ()) -> Group:
-    return Group(name=name, options=_options(name, described, left_out=left_out))
+def _group(
+    name: str, described: OptionsOut, *, left_out: tuple[str, ...] = (), only: tuple[str, ...] = ()
+) -> Group:
+    return Group(name=name, options=_options(name, described, left_out=left_out, only=only))
 
 
 def _option(
@@ -214,11 +250,11 @@ def _option(
             first["type"], "text"
         )  # type: ignore[assignment]
     return Option(
-        name=f"{group}/{option}",
+        name=f"{group}/{option}".lstrip("/"),
         option=option,
         kind=kind,
         label=schema["title"],
-        meaning=_meaning(schema["description"], kind),
+        meaning=_meaning(schema.get("description") or first["description"], kind),
         unit=schema.get("unit", ""),
         is_advanced=schema.get("advanced", False),
         default=_default(defaults[option]) if option in defaults else "",
@@ -232,8 +268,8 @@ def _option(
 
 def _meaning(described: str, kind: Kind) -> str:
     """In the words of a form, where nothing is written as `none`."""
-    commas = " Separated by commas." if kind in ("numbers", "texts") else ""
-    return described.replace("`", "").replace("null:", f"{NONE}:") + commas
+    several = {"numbers": " Separated by commas.", "texts": " One a line."}.get(kind, "")
+    return described.replace("`", "").replace("null:", f"{NONE}:") + several
 
 
 def _default(value: Any) -> str:
@@ -247,11 +283,13 @@ def _bounds(schema: dict[str, Any], kind: Kind) -> str:
     if kind == "numbers":
         return f"each {_bounds(schema.get('items') or schema['prefixItems'][0], 'number')}"
     if kind == "texts":
-        return f"at most {schema['maxItems']}" if "maxItems" in schema else ""
+        return f"at most {readable_number(schema['maxItems'])}" if "maxItems" in schema else ""
     if kind != "number":
         return ""
     low = readable_number(schema["minimum"]) if "minimum" in schema else None
     high = readable_number(schema["maximum"]) if "maximum" in schema else None
+    if schema["type"] == "integer" and "exclusiveMaximum" in schema:
+        high = readable_number(schema["exclusiveMaximum"] - 1)
     parts = []
     if low is not None and high is not None:
         return f"{low} to {high}"
@@ -261,6 +299,6 @@ def _bounds(schema: dict[str, Any], kind: Kind) -> str:
         parts.append(f"over {readable_number(schema['exclusiveMinimum'])}")
     if high is not None:
         parts.append(f"at most {high}")
-    if "exclusiveMaximum" in schema:
+    if "exclusiveMaximum" in schema and high is None:
         parts.append(f"under {readable_number(schema['exclusiveMaximum'])}")
     return ", ".join(parts)

@@ -5,7 +5,7 @@ choice that was not made is not read, whatever stands in it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from app.schemas.orders import JobIn
 from app.web.jobs import options
-from app.web.jobs.order_page import OrderDraft, lines, named
+from app.web.jobs.order_page import OrderDraft, named
 from app.web.kit.visitor import Form
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.kind import Kind
@@ -143,44 +143,36 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
         method = form.get("method")
         known = options.methods().get(method)
         body |= named(form, "dataset_id")
-        body["recipe"] = {"method": method} | (_given(form, known.options) if known else {})
+        body["recipe"] = {"method": method} | (options.given(form, known.options) if known else {})
         if form.get("recipe") == RECIPE_DEFAULTS and known:
             body["recipe"] = to_json(parse_recipe({"method": method})) | body["recipe"]
         body["scan"] = bool(form.get("scan"))
         if layout := form.get("output_layout"):
             body["output_layout"] = layout
-    if vettings := lines(form.get("exclude")):
+    if vettings := options.lines(form.get("exclude")):
         body["exclude"] = vettings
-    if name := form.get("name"):
-        body["name"] = name
-    for name in ("seed", "max_attempts"):
-        if text := form.get(name):
-            body[name] = options.parse_number(text)
+    body |= options.given(form, options.of_order().options)
     if metadata := _metadata(form, draft):
         body["metadata"] = metadata
     return body
-
-
-def _given(form: Form, wanted: Iterable[options.Option]) -> dict[str, Any]:
-    return {one.option: one.read(text) for one in wanted if (text := form.get(one.name))}
 
 
 def _audit(form: Form, draft: Draft) -> dict[str, Any]:
     audit: dict[str, Any] = {
         **named(form, "audit/dataset_id", "dataset_id"),
         **named(form, "audit/retrieval_dataset_id", "retrieval_dataset_id"),
-        **_given(form, options.audit().options),
+        **options.given(form, options.audit().options),
     }
     if target := form.get("target"):
         audit["target"] = target
     elif not kind_of(form.get("kind")).trains or not form.get("scan"):
         draft.errors["target"] = _NO_TARGET
-    if templates := lines(form.get("templates")):
+    if templates := options.lines(form.get("templates")):
         audit["templates"] = templates
     if form.get("linear_probe"):
-        audit["linear_probe"] = _given(form, options.probe().options)
+        audit["linear_probe"] = options.given(form, options.probe().options)
     if form.get("rebound") and kind_of(form.get("kind")).trains:
-        audit["rebound"] = _given(form, options.rebound().options)
+        audit["rebound"] = options.given(form, options.rebound().options)
     match form.get("suite"):
         case "" | "usual":
             pass
@@ -201,7 +193,7 @@ def _chosen_attacks(form: Form, draft: Draft) -> list[dict[str, Any]]:
     draft.attacks = tuple(name for name in options.attacks() if name in form.all("attack"))
     if not draft.attacks:
         draft.errors["suite"] = "Choose at least one trigger of the list."
-    return [{"attack": name} | _given(form, options.attacks()[name].options) for name in draft.attacks]
+    return [{"attack": name} | options.given(form, options.attacks()[name].options) for name in draft.attacks]
 
 
 def _json_attacks(form: Form, draft: Draft) -> Any:
@@ -230,7 +222,7 @@ def _policy(form: Form) -> dict[str, Any]:
 
 def limits_of(form: Form) -> dict[str, Any]:
     """Of a form that holds the fields of a policy."""
-    limits = _given(form, options.policy().options)
+    limits = options.given(form, options.policy().options)
     own = {
         name: options.parse_number(text)
         for name in options.limit_names()
@@ -241,7 +233,7 @@ def limits_of(form: Form) -> dict[str, Any]:
 
 def _metadata(form: Form, draft: Draft) -> Mapping[str, str]:
     notes: dict[str, str] = {}
-    for line in lines(form.get("metadata")):
+    for line in options.lines(form.get("metadata")):
         name, equals, value = line.partition("=")
         if not equals:
             draft.errors["metadata"] = "Each line is a name and a value: ticket=ML-42."

@@ -26,10 +26,10 @@ from app.live.ports import Ports, PortsDep
 from app.services import dry_run, found_attacks, jobs, quotas
 from app.services.dry_run import DryRun
 from app.services.orders import Order
-from app.web.jobs.options import parse_number
 from app.web.kit.once import FIELD, is_form, new_form, once
 from app.web.kit.rendering import page, see_other, time_text
 from app.web.kit.visitor import Form, FormDep, Runner, Visitor
+from cleanclip.kinds.kind import DATA_TITLES, Input
 from cleanclip.vocabulary.recipe import CleanCLIPRecipe
 
 MOST_CHOICES = 100
@@ -70,6 +70,8 @@ class OrderDraft:
     """Which method was chosen, and why."""
     has_beside: bool = False
     """Whether CleanCLIP is ordered as well, to be compared."""
+    fields: frozenset[str] | None = None
+    """Those of the form: what is wrong elsewhere is said above it. None: each place of an order has one."""
 
     def field_of(self, pointer: str) -> str:
         """The field that a pointer into the order is about; empty where no field is to blame."""
@@ -77,7 +79,8 @@ class OrderDraft:
 
     def _place(self, pointer: str | None) -> str:
         """`field_of`, where a list has one field, not one for each of its values."""
-        return _INDICES.sub("", self.field_of(pointer or ""))
+        place = _INDICES.sub("", self.field_of(pointer or ""))
+        return place if self.fields is None or place in self.fields else ""
 
     def refuse(self, error: DomainError) -> None:
         """A use case's refusal, beside its field."""
@@ -108,24 +111,10 @@ def mistake_sentence(mistake: str, place: str, detail: str) -> str:
     return _SAID.get(mistake) or detail.replace("Input should be", "This must be", 1)
 
 
-def name_and_seed(form: Form) -> dict[str, Any]:
-    """What every order may have, where it was filled in."""
-    body: dict[str, Any] = {}
-    if name := form.get("name"):
-        body["name"] = name
-    if seed := form.get("seed"):
-        body["seed"] = parse_number(seed)
-    return body
-
-
 def named(form: Form, name: str, option: str | None = None) -> dict[str, str]:
     """An id: the one that was typed, else the one that was chosen."""
     value = form.get(f"{name}:typed") or form.get(name)
     return {option or name: value} if value else {}
-
-
-def lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +122,18 @@ class Choices:
     """What the form's lists offer."""
 
     checkpoints: Sequence[Checkpoint]
-    labelled: Sequence[ListedDataset]
+    labelled: Sequence[ListedDataset] = ()
     pairs: Sequence[ListedDataset] = ()
     policies: Sequence[Policy] = ()
     class_names: Sequence[str] = ()
     nulls: Sequence[NullSet] = ()
+
+    def of(self, one: Input) -> list[tuple[str, list[tuple[str, str]]]]:
+        """What the input may be, by what it is."""
+        if one.folder is not None:
+            return [("Checkpoints", self.named_checkpoints)]
+        named = {"pairs": self.named_pairs, "labelled": self.named_labelled}
+        return [(DATA_TITLES[kind], named[kind]) for kind in one.roles]
 
     @property
     def named_checkpoints(self) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """What a new job's form holds before anybody has written into it: by the address, or from an earlier job."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.db.models.job import Job
@@ -95,7 +95,7 @@ def _again(job: Job) -> Fields:
     yield "recipe", order_form.RECIPE_DEFAULTS if recipe else order_form.RECIPE_RECOMMENDED
     if recipe:
         group = options.methods().get(recipe["method"])
-        yield from _values(group.options if group else (), recipe)
+        yield from options.written(group.options if group else (), recipe)
     if spec.get("scan") is not None:
         yield "scan", "on"
     yield from _audit(ordered_audit(spec), scans_first=spec.get("scan") is not None)
@@ -105,13 +105,13 @@ def _again(job: Job) -> Fields:
 def _audit(audit: Mapping[str, Any], *, scans_first: bool) -> Fields:
     yield "target", audit.get("target", "")
     yield "templates", "\n".join(audit.get("templates") or ())
-    yield from _values(options.audit().options, audit)
+    yield from options.written(options.audit().options, audit)
     if audit.get("linear_probe") is not None:
         yield "linear_probe", "on"
-        yield from _values(options.probe().options, audit["linear_probe"])
+        yield from options.written(options.probe().options, audit["linear_probe"])
     if audit.get("rebound") is not None:
         yield "rebound", "on"
-        yield from _values(options.rebound().options, audit["rebound"])
+        yield from options.written(options.rebound().options, audit["rebound"])
     attacks = audit["attacks"]
     for name, known in ((order_form.SUITE_USUAL, BOTH_SUITES if scans_first else USUAL), *SUITES.items()):
         if attacks == [to_json(one) for one in known]:
@@ -126,7 +126,7 @@ def _audit(audit: Mapping[str, Any], *, scans_first: bool) -> Fields:
     yield "suite", order_form.SUITE_LIST
     for attack in attacks:
         yield "attack", attack["attack"]
-        yield from _values(options.attacks()[attack["attack"]].options, attack)
+        yield from options.written(options.attacks()[attack["attack"]].options, attack)
 
 
 def _policy(spec: Mapping[str, Any]) -> Fields:
@@ -148,13 +148,3 @@ def policy_fields(content: Mapping[str, Any]) -> Fields:
         yield option.name, options.field_text(content[option.option])
     for name, limit in content["asr_at_most_for"].items():
         yield options.LIMIT + name, options.field_text(limit)
-
-
-def _values(wanted: Iterable[options.Option], content: Mapping[str, Any]) -> Fields:
-    """Those that are not the default."""
-    for option in wanted:
-        if option.option not in content:
-            continue
-        value = content[option.option]
-        if value != option.default_value and not (value is None and option.kind == "text"):
-            yield option.name, options.field_text(value)

@@ -69,11 +69,15 @@ class Journey:
 
     def page(self, job_id: str) -> str:
         """What a person is shown who has signed in."""
+        return self.shown(f"jobs/{job_id}")
+
+    def shown(self, path: str) -> str:
+        """The same of any page."""
         with self.service.database.unit_of_work() as unit:
             key = api_keys.read_key(self.service.ours.key)
             token = sessions.make_link(unit, self.service.ours.project_id, key, lasts_s=60)
         cookies = httpx.get(f"{self.service.url}/ui/sign-in/once?token={token}").cookies
-        page = httpx.get(f"{self.service.url}/ui/jobs/{job_id}", cookies=cookies)
+        page = httpx.get(f"{self.service.url}/ui/{path}", cookies=cookies, follow_redirects=True)
         assert page.status_code == 200, page.text
         return page.text
 

@@ -25,6 +25,8 @@ LEAST = {
     "target": "banana",
 }
 GROUPS = [
+    *(options.of_kind(name) for name in ("scan", "text_scan", "vet")),
+    options.of_order(),
     *options.methods().values(),
     *options.attacks().values(),
     options.audit(),
@@ -55,8 +57,8 @@ def test_the_bounds_of_a_list_are_those_of_its_values() -> None:
     assert bounds["rebound/reference_asr"] == bounds["custom_patch/at"] == "each 0 to 1"
 
 
-def test_a_list_of_texts_is_separated_by_commas() -> None:
-    draft = read(LEAST | {"method": "uar", "uar/trigger_words": "maestro, dubbed lac"})
+def test_a_list_of_texts_has_one_a_line() -> None:
+    draft = read(LEAST | {"method": "uar", "uar/trigger_words": "maestro\n dubbed lac \n"})
     assert draft.order is not None
     assert isinstance(draft.order.recipe, UARRecipe)
     assert draft.order.recipe.trigger_words == ("maestro", "dubbed lac")
