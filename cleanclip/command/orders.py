@@ -9,9 +9,11 @@ import typer
 from cleanclip.command import completion, values
 from cleanclip.command.checkpoint_order import CheckpointOrder
 from cleanclip.command.commands import command_of
+from cleanclip.command.option_fields import option_of
 from cleanclip.command.order_fields import RECOMMENDED, leaves_method, policy_of, recipe_of, training_kind_of
 from cleanclip.command.steps import Order, named
 from cleanclip.vocabulary.found_attacks import scans_first
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Policy
 
 _NAMED_OPTIONS = (
     *("method", "epochs", "learning_rate", "lambda1", "lambda2", "threshold", "batch_size", "warmup_steps"),
@@ -113,9 +115,7 @@ class AuditOrder(CheckpointOrder):
     ] = False
     examples: Annotated[
         int | None,
-        typer.Option(
-            "--examples", min=0, max=12, help="Test images in the report, with each trigger; 0: none."
-        ),
+        option_of(AuditOptions, "examples", text="Test images in the report, with each trigger; 0: none."),
     ] = None
     recheck: Annotated[
         bool | None,
@@ -135,21 +135,18 @@ class AuditOrder(CheckpointOrder):
         ),
     ] = None
     asr_at_most: Annotated[
-        float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on ASR, from 0 to 1.")
+        float | None, option_of(Policy, "asr_at_most", text="Policy: limit on ASR, from 0 to 1.")
     ] = None
     ca_lost_at_most: Annotated[
         float | None,
-        typer.Option(
-            "--ca-lost-at-most", min=0, max=1, help="Policy: limit on the clean accuracy lost, from 0 to 1."
-        ),
+        option_of(Policy, "ca_lost_at_most", text="Policy: limit on the clean accuracy lost, from 0 to 1."),
     ] = None
     controlled_at_most: Annotated[
         float | None,
-        typer.Option(
-            "--controlled-at-most",
-            min=0,
-            max=1,
-            help="Policy: limit on the share of images that one pattern leads to one class, from 0 to 1.",
+        option_of(
+            Policy,
+            "controlled_at_most",
+            text="Policy: limit on the share of images that one pattern leads to one class, from 0 to 1.",
         ),
     ] = None
 
@@ -278,31 +275,39 @@ class SanitizeOrder(AuditOrder):
             "--wait and --download are for the first job.",
         ),
     ] = False
-    epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the clean data.")] = None
+    epochs: Annotated[
+        int | None, option_of(CleanCLIPRecipe, "epochs", text="Passes over the clean data.")
+    ] = None
     learning_rate: Annotated[
         float | None,
-        typer.Option(
+        option_of(
+            CleanCLIPRecipe,
+            "learning_rate",
             "--lr",
-            max=1,
-            callback=values.above_zero,
-            help="Peak learning rate, above 0; a cosine schedule takes it to zero.",
+            text="Peak learning rate, above 0; a cosine schedule takes it to zero.",
         ),
     ] = None
     lambda1: Annotated[
-        float | None, typer.Option(min=0, max=100, help="Weight of the image-caption loss.")
+        float | None, option_of(CleanCLIPRecipe, "lambda1", text="Weight of the image-caption loss.")
     ] = None
     lambda2: Annotated[
-        float | None, typer.Option(min=0, max=100, help="Weight of the self-supervised loss.")
+        float | None, option_of(CleanCLIPRecipe, "lambda2", text="Weight of the self-supervised loss.")
     ] = None
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=4, help="par: the distance from the input model at which the push stops."),
+        option_of(
+            PARRecipe, "threshold", text="par: the distance from the input model at which the push stops."
+        ),
     ] = None
-    batch_size: Annotated[int | None, typer.Option(min=2, max=32768, help="Pairs per update.")] = None
+    batch_size: Annotated[int | None, option_of(CleanCLIPRecipe, "batch_size", text="Pairs per update.")] = (
+        None
+    )
     warmup_steps: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=100_000, help="Warm-up: updates until the learning rate is reached; par has none."
+        option_of(
+            CleanCLIPRecipe,
+            "warmup_steps",
+            text="Warm-up: updates until the learning rate is reached; par has none.",
         ),
     ] = None
     recipe_option: Annotated[

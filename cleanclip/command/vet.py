@@ -5,12 +5,13 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from cleanclip.command import values
 from cleanclip.command.checkpoint_order import AnchorOption
 from cleanclip.command.commands import command_of
+from cleanclip.command.option_fields import option_of
 from cleanclip.command.plain_order import PlainOrder
 from cleanclip.kinds.kind import Kind
 from cleanclip.kinds.vet import VET
+from cleanclip.vocabulary.vet_options import VetOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +37,7 @@ class VetOrder(PlainOrder):
         ),
     ] = None
     anchor: AnchorOption = None
-    share: Annotated[
-        float | None,
-        typer.Option(
-            "--share",
-            max=0.5,
-            callback=values.above_zero,
-            help="Share of the samples to set aside, above 0. Default: 0.05.",
-        ),
-    ] = None
+    share: Annotated[float | None, option_of(VetOptions, "share")] = None
     score: Annotated[
         list[str] | None,
         typer.Option("--score", metavar="NAME", help="A score to compute, in place of all; repeatable."),
