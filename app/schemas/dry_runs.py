@@ -28,8 +28,8 @@ class PhaseAheadOut(WireOut):
     name: PhaseName
     does: str = Field(description="One sentence for people.")
     amount: int | None
-    unit: Literal["bytes", "images", "samples", "passes", "jobs"] = Field(
-        description="What the time is proportional to: `images` that pass through a model, "
+    unit: Literal["bytes", "images", "samples", "passes", "texts", "jobs"] = Field(
+        description="What the time is proportional to: `images` or `texts` that pass through a model, "
         "`samples` trained on, or `passes` of an image forward and backward."
     )
     time: SpanOut | None

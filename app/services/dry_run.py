@@ -140,6 +140,7 @@ def look_ahead(
         recipe=order.recipe,
         audit=order.audit,
         scan=order.scan,
+        text_scan=order.text_scan,
         vet=order.vet,
         num_found=MOST_FOUND if order.scan is not None and order.audit is not None else 0,
         has_anchor=ANCHOR in order.ids,
@@ -210,7 +211,7 @@ def _ahead(
     span = span_of(amount, unit, method, measured, precision=precision)
     computes = unit not in {"bytes", "jobs"}
     if span is None and cost is not None and computes and precision == "fp32":
-        span = shipped_span(amount, load.flop(phase, cost))
+        span = shipped_span(load.num_images(phase), load.flop(phase, cost))
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 

@@ -5,6 +5,7 @@ machine ran them: the service does not keep which.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +19,14 @@ from app.services.orders import LABELLED, MAIN, RETRIEVAL, TRUSTED
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.recipe import AuditOptions, Recipe, parse, parse_recipe
 from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.vet_options import VetOptions
 
 MOST_JOBS = 20
 """The newest of them: a service is upgraded, and machines are exchanged."""
+
+_COUNTED = {one.name for one in fields(Load)}
+"""Parts of an order among them: how much other kinds compute is not known before."""
 
 
 def load_of(
@@ -31,6 +36,7 @@ def load_of(
     recipe: Recipe | None = None,
     audit: AuditOptions | None = None,
     scan: ScanOptions | None = None,
+    text_scan: TextScanOptions | None = None,
     vet: VetOptions | None = None,
     num_found: int = 0,
     has_anchor: bool = False,
@@ -55,6 +61,7 @@ def load_of(
         recipe=recipe,
         audit=audit,
         scan=scan,
+        text_scan=text_scan,
         vet=vet,
         has_anchor=has_anchor,
     )
@@ -103,7 +110,7 @@ def _load_of_job(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedD
     parts = {
         kind.name: parse(kind.options, job.spec[kind.name])
         for kind in KINDS.values()
-        if kind.options is not None and job.spec.get(kind.name) is not None
+        if kind.options is not None and kind.name in _COUNTED and job.spec.get(kind.name) is not None
     }
     named = {column: getattr(job, column) for column in DATASET_COLUMNS}
     its_data = {column: datasets[its_id] for column, its_id in named.items() if its_id in datasets}

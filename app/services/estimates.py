@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.states import JobPhase
+from cleanclip.kinds.text_scan import num_texts
 from cleanclip.vocabulary.attack_options import of_same_pixels
 from cleanclip.vocabulary.cautions import num_updates
 from cleanclip.vocabulary.control import SEARCHES
@@ -19,21 +20,23 @@ from cleanclip.vocabulary.model_cost import ModelCost
 from cleanclip.vocabulary.recipe import AuditOptions, AuditPrecision, Recipe
 from cleanclip.vocabulary.scan_cost import WORDS_OF_A_SCAN, num_ascents, num_passes, passes_of_searches
 from cleanclip.vocabulary.scan_options import MIN_SEARCHED, CollapseDetectorOptions, ScanOptions
+from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.vet_options import VetOptions
 from cleanclip.vocabulary.vet_plan import num_embedded
 
-Unit = Literal["bytes", "images", "samples", "passes", "jobs"]
+Unit = Literal["bytes", "images", "samples", "passes", "texts", "jobs"]
 
 _SPECIAL: Mapping[JobPhase, Unit] = {
     JobPhase.STAGE: "bytes",
     JobPhase.FINETUNE: "samples",
     JobPhase.SCAN: "passes",
+    JobPhase.TEXT_SCAN: "texts",
     JobPhase.PUBLISH: "jobs",
 }
 UNIT_OF: Mapping[JobPhase, Unit] = {phase: _SPECIAL.get(phase, "images") for phase in JobPhase}
 """What the time of a phase grows with. Audits and vettings count images that pass through a model; a pass
-costs the same before and after. A scan counts images that pass forward and backward. What is published is
-files of the size of the model: once a job."""
+costs the same before and after. A scan counts images that pass forward and backward, a text scan texts. What
+is published is files of the size of the model: once a job."""
 
 
 _SIMILAR = 4
@@ -56,6 +59,7 @@ class Load:
     num_classes: int | None = None
     num_found: int = 0
     """Of the attacks that a scan has yet to find: the most."""
+    text_scan: TextScanOptions | None = None
     vet: VetOptions | None = None
     num_trusted: int | None = None
     """Of a vetting, whose samples are `num_training`."""
@@ -81,6 +85,8 @@ class Load:
         if phase is JobPhase.FINETUNE:
             assert recipe is not None, "a cleaning has the phase"
             return amount * training_flop(cost, recipe) + inversion_flop(cost, recipe)
+        if phase is JobPhase.TEXT_SCAN:
+            return (self.num_images(phase) or 0) * cost.image.flop + amount * CAPTION_SHARE * cost.text.flop
         passes, searches = amount * (3 if UNIT_OF[phase] == "passes" else 1), self._searches(phase)
         return cost.image.flop * (passes - num_ascents(searches)) + self._num_texts(phase) * (
             CAPTION_SHARE * cost.text.flop
@@ -121,8 +127,17 @@ class Load:
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
             case "passes":
                 return None if self.scan is None else num_passes(self.scan, self.num_labelled)
+            case "texts":
+                return None if self.text_scan is None else num_texts(self.text_scan)
             case "jobs":
                 return 1
+
+    def num_images(self, phase: JobPhase) -> int | None:
+        """That are decoded for it: of a text scan those of the class means, of others what is counted."""
+        if self.text_scan is None or phase is not JobPhase.TEXT_SCAN:
+            return self.amount(phase)
+        most = self.text_scan.num_images
+        return most if self.num_labelled is None else min(self.num_labelled, most)
 
     def _num_rebound_images(self) -> int | None:
         """Passes through the copies that are trained and measured: at most, as if every attack had worked."""
@@ -208,12 +223,12 @@ _GFLOPS = (450.0, 40.0)
 """Of two cores: with AMX, and without. A test holds the table to docs/performance.md."""
 
 
-def shipped_span(amount: int | None, flop: float | None) -> Span | None:
+def shipped_span(num_images: int | None, flop: float | None) -> Span | None:
     """What two cores of a processor take, by the table that is shipped; `num_jobs` 0. A GPU takes less."""
-    if amount is None or flop is None:
+    if num_images is None or flop is None:
         return None
     low_s, high_s = (
-        amount * fixed_s + flop / 1e9 / rate for fixed_s, rate in zip(_S_FIXED, _GFLOPS, strict=True)
+        num_images * fixed_s + flop / 1e9 / rate for fixed_s, rate in zip(_S_FIXED, _GFLOPS, strict=True)
     )
     return Span(low_s=low_s, high_s=high_s, num_jobs=0)
 

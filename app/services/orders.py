@@ -29,6 +29,7 @@ from cleanclip.vocabulary.recipe import AttackOptions, AuditOptions, OutputLayou
 from cleanclip.vocabulary.recommended import Model, RecipeSource, model_of, with_recommended
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_section import ScanSection
+from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.vet_options import VetOptions
 
 SUSPECT, ANCHOR = CHECKPOINT_COLUMNS
@@ -74,6 +75,10 @@ class Order:
     @property
     def vet(self) -> VetOptions | None:
         return self.own if isinstance(self.own, VetOptions) else None
+
+    @property
+    def text_scan(self) -> TextScanOptions | None:
+        return self.own if isinstance(self.own, TextScanOptions) else None
 
     def options_of(self, kind: Kind) -> Any:
         """The part of that kind, which an order of another may have as well; None where it has none."""

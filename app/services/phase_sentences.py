@@ -14,6 +14,8 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
             return "Copies the checkpoint and the data to the worker and checks their digests."
         case JobPhase.SCAN:
             return _scanning(load)
+        case JobPhase.TEXT_SCAN:
+            return _text_scanning(load)
         case JobPhase.VET:
             return _vetting(load)
         case JobPhase.BASELINE_AUDIT:
@@ -51,6 +53,20 @@ def _scanning(load: Load) -> str:
         f"({', '.join(scan.detectors)}): {passes:,} images forward and backward, at most; then measures "
         "the best on held-out images."
     )
+
+
+def _text_scanning(load: Load) -> str:
+    options, images = load.text_scan, load.num_images(JobPhase.TEXT_SCAN)
+    assert options is not None, "the phase is there where it was ordered"
+    words = []
+    if options.trigger_words:
+        words.append(f"{_count(len(options.trigger_words), 'trigger')} in {options.num_texts:,} texts")
+    if options.search:
+        words.append(
+            f"every token of CLIP's vocabulary in {options.num_screen_texts} texts, and the first "
+            f"{options.num_fine:,} of them in {options.num_texts:,} others"
+        )
+    return f"Embeds up to {images:,} images for the class means; then {'; '.join(words)}."
 
 
 def _vetting(load: Load) -> str:

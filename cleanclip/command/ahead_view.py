@@ -10,7 +10,12 @@ from cleanclip.vocabulary.device_plan import DevicePlan
 from cleanclip.vocabulary.recipe import parse, parse_recipe
 from cleanclip.vocabulary.recommended import RecipeSource
 
-_UNITS = {"images": "images", "samples": "samples trained on", "passes": "images forward and backward"}
+_UNITS = {
+    "images": "images",
+    "samples": "samples trained on",
+    "passes": "images forward and backward",
+    "texts": "texts",
+}
 
 
 def dry_run(ahead: DryRun) -> str:

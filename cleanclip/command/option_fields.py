@@ -1,4 +1,4 @@
-"""An option of a command that is a field of an order's options: bounds, meaning and default stand there."""
+"""An option of a command that is a field of an order's options, which has its bounds, meaning and default."""
 
 from typing import Any, get_type_hints
 

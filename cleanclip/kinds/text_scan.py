@@ -51,15 +51,18 @@ def few_classes(message: str) -> OptionsRejected:
     )
 
 
-def most_passes(spec: TextScanSpec, sizes: Mapping[str, int]) -> int:
-    """Of images for the class means, and of texts: each is a token or a trigger in another text."""
-    options = spec.text_scan
-    images = min(sizes.get("labelled", 0), options.num_images)
+def num_texts(options: TextScanOptions) -> int:
+    """That are embedded at most: each is a token or a trigger in another text."""
     measured = 1 + len(options.trigger_words)
     if not options.search:
-        return images + measured * options.num_texts
+        return measured * options.num_texts
     measured += options.num_fine + NUM_NAMED_FINE
-    return images + measured * options.num_texts + NUM_TOKENS * options.num_screen_texts
+    return measured * options.num_texts + NUM_TOKENS * options.num_screen_texts
+
+
+def most_passes(spec: TextScanSpec, sizes: Mapping[str, int]) -> int:
+    """Of images for the class means, and of texts."""
+    return min(sizes.get("labelled", 0), spec.text_scan.num_images) + num_texts(spec.text_scan)
 
 
 TEXT_SCAN = Kind(

@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from app.domain.states import DatasetKind
+from tests.browser import left_jobs
 from tests.integration.api.service import Service, refused
+from tests.integration.api.test_dry_run import become
 
 PARTS = {
     "text_scan_tokenizer": "/checkpoint_id",
@@ -41,3 +43,35 @@ def test_a_text_scan_is_refused_and_nothing_is_left(
         refused(api.post("/v1/jobs", json=body), 422, code, pointer)
         [obstacle] = api.post("/v1/jobs/dry-run", json=body).json()["obstacles"]
         assert obstacle["code"] == code
+
+
+def test_a_dry_run_after_a_text_scan_says_how_long_that_took(service: Service, api: httpx.Client) -> None:
+    earlier = left_jobs.text_scanned(service)
+    left_jobs.lasted(service, earlier, text_scan=400)
+    job = api.get(f"/v1/jobs/{earlier}").json()
+    part = {"dataset_id": job["text_scan"]["dataset_id"], "num_screen_texts": 8}
+    body = {"kind": "text_scan", "checkpoint_id": job["checkpoint_id"], "text_scan": part}
+    [_, scan, _] = api.post("/v1/jobs/dry-run", json=body).json()["phases"]
+    assert (scan["name"], scan["unit"], scan["time"]["num_jobs"]) == ("text_scan", "texts", 1)
+    assert scan["amount"] == 160 * (1 + 400 + 24) + 49_406 * 8
+    shorter = scan["amount"] - 49_406 * 4 + 160  # of the earlier one, which measured a word
+    assert scan["time"]["low_s"] == pytest.approx(400 * scan["amount"] / shorter, rel=0.01)
+    assert "up to 100 images" in scan["does"]
+    assert "every token of CLIP's vocabulary in 8 texts" in scan["does"]
+
+
+def test_without_an_earlier_one_the_time_of_a_text_scan_is_an_estimate(
+    service: Service, api: httpx.Client
+) -> None:
+    labelled = service.dataset(DatasetKind.LABELLED)
+    body = {
+        "kind": "text_scan",
+        "checkpoint_id": service.checkpoint(),
+        "text_scan": {"dataset_id": labelled},
+    }
+    become(service, body, "ViT-B/32")
+    ahead = api.post("/v1/jobs/dry-run", json=body).json()
+    time = ahead["phases"][1]["time"]
+    assert time["num_jobs"] == 0
+    assert 60 < time["low_s"] < time["high_s"]
+    assert ahead["plan"] is not None

@@ -25,6 +25,7 @@ from cleanclip.vocabulary.recipe import (
 from cleanclip.vocabulary.recommended import model_of
 from cleanclip.vocabulary.scan_cost import NUM_EDITS, num_passes
 from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from tests.fixtures.model_configs import MODELS
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
@@ -248,3 +249,19 @@ def test_the_operations_of_a_job_are_those_of_its_passes() -> None:
     uar = load(num_training=640, recipe=UARRecipe(trained_on="images_of_pairs"))
     inverted = 160 * 12 * 8 * 2 * cost.image.flop
     assert uar.flop(FINETUNE, cost) == pytest.approx(5 * 640 * 4 * cost.image.flop + inverted)
+
+
+def test_a_text_scan_embeds_texts_and_the_images_of_its_class_means() -> None:
+    cost = cost_of_model("ViT-B/32")
+    options = TextScanOptions(trigger_words=("one", "two three"), num_texts=20, num_fine=50)
+    job = load(recipe=None, audit=None, text_scan=options, num_labelled=1_000)
+    texts = 49_406 * 4 + (1 + 2 + 50 + 24) * 20
+    assert job.amount(JobPhase.TEXT_SCAN) == texts
+    assert job.num_images(JobPhase.TEXT_SCAN) == 1_000
+    assert load(text_scan=options, num_labelled=None).num_images(JobPhase.TEXT_SCAN) == 2_000
+    captions = texts * CAPTION_SHARE * cost.text.flop
+    assert job.flop(JobPhase.TEXT_SCAN, cost) == pytest.approx(1_000 * cost.image.flop + captions)
+    alone = replace(job, text_scan=replace(options, search=False))
+    assert alone.amount(JobPhase.TEXT_SCAN) == 3 * 20
+    assert "every token" not in describe_phase(JobPhase.TEXT_SCAN, alone)
+    assert "2 triggers in 20 texts" in describe_phase(JobPhase.TEXT_SCAN, alone)
