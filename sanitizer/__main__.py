@@ -19,7 +19,13 @@ from sanitizer.work.running import is_out_of_memory, out_of_memory, run
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-_MODULES = {"report": "drawing", "scan": "scanning", "null": "nulls", "vet": "vetting"}
+_MODULES = {
+    "report": "drawing",
+    "scan": "scanning",
+    "text-scan": "text_scanning",
+    "null": "nulls",
+    "vet": "vetting",
+}
 """Of `sanitizer.cli`, by command."""
 
 

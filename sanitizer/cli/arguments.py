@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from cleanclip.kinds.text_scan import TextScanSpec
 from cleanclip.vocabulary import found_attacks
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, audit_with, fitting, section_of
 from cleanclip.vocabulary.jobspec import ScanSpec
@@ -29,6 +30,7 @@ from cleanclip.vocabulary.scan_options import Detector, ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport, load_scan
 from cleanclip.vocabulary.scan_section import ScanSection
 from cleanclip.vocabulary.strict_json import unique_keys
+from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.vet_options import VetOptions
 
 _DEFAULTS = "defaults"
@@ -190,6 +192,14 @@ def scan_from(
     values = {"detectors": [*usual]}
     values |= {} if path is None else _read_json(path)
     return _parse(ScanOptions, values, "scan options")
+
+
+def text_scan_spec(arguments: argparse.Namespace) -> TextScanSpec:
+    """The options of --options, with the words of --trigger. Raises UsageError."""
+    values = _read_json(arguments.options) if arguments.options else {}
+    if arguments.trigger:
+        values["trigger_words"] = arguments.trigger
+    return TextScanSpec(text_scan=_parse(TextScanOptions, values, "options"), seed=arguments.seed)
 
 
 def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:

@@ -157,9 +157,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("folder", type=Path, help="with spec.json in it")
 
     scan, show, *others = _add_scan_commands(commands)
-    for command in (inspect, validate, audit, vet, sanitize, scan, show):
+    results = (inspect, validate, audit, vet, sanitize, scan, _add_text_scan(commands), show)
+    for command in results:
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    for command in (inspect, validate, audit, vet, sanitize, scan, show, *others, report, schema, run):
+    for command in (*results, *others, report, schema, run):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 
@@ -244,6 +245,24 @@ def _add_scan_commands(
         "--signature", type=Path, metavar="FILE", help="default: FILE.sig beside the null set"
     )
     return scan, show, build, pin, listed, images, verify
+
+
+def _add_text_scan(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
+    text_scan = commands.add_parser("text-scan", help="look for words that control the text tower")
+    _add_checkpoint(text_scan)
+    text_scan.add_argument("--labelled", type=Path, required=True, help="labelled images of the classes")
+    text_scan.add_argument("--options", type=Path, metavar="FILE", help="options as JSON")
+    text_scan.add_argument(
+        "--trigger",
+        action="append",
+        metavar="WORDS",
+        help="words that you suspect, inserted together; may be repeated, overrides those of --options",
+    )
+    _add_seed_and_device(text_scan)
+    text_scan.add_argument("--out", type=Path, help="folder for report.json and its pages")
+    return text_scan
 
 
 def _add_scan(command: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from cleanclip.vocabulary.jobspec import DatasetSummary, Inspection
 from cleanclip.vocabulary.measures import Difference
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_inputs import ScannerEvidence, scanner_words
+from cleanclip.vocabulary.report_kinds import PlainReport
 from cleanclip.vocabulary.sections import sections_of
 from cleanclip.vocabulary.settled import COMPARED
 from cleanclip.vocabulary.vet_report import VetReport
@@ -26,6 +27,7 @@ PHASE_TITLES = {
     "final_audit": "Auditing the cleaned weights",
     "rebound": "Training copies further",
     "scan": "Looking for triggers",
+    "text_scan": "Looking for words",
     "vet": "Vetting every sample",
 }
 
@@ -176,6 +178,17 @@ def print_vetting(console: Console, report: VetReport) -> None:
         found = f"{100 * recall.value:.1f} % [{100 * recall.low:.1f}, {100 * recall.high:.1f}] n={recall.n}"
         console.print(f"Shuffled captions set aside: {found}", highlight=False, markup=False)
     console.print(f"{report.headline}.", highlight=False)
+    for warning in report.warnings:
+        console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
+
+
+def print_plain(console: Console, report: PlainReport) -> None:
+    """The headline, and what the report's page lists."""
+    table = Table(title=f"Seed {report.seed}", title_justify="left", show_header=False)
+    for name, value in report.rows:
+        table.add_row(escape(name), escape(value))
+    console.print(table)
+    console.print(f"{report.headline}.", highlight=False, markup=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
 

@@ -1,5 +1,6 @@
 """A text scan from files to files, on a tiny tower whose one token was planted."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import torch
 from cleanclip.kinds.text_scan import TextScanSpec
 from cleanclip.vocabulary.clip_tokens import text_of, tokens_of
 from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, OptionsRejected
+from cleanclip.vocabulary.report_kinds import load_plain
 from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.text_scan_report import TextScanReport
 from lab.testbed.writing import write_labelled_shards
+from sanitizer.__main__ import main
 from sanitizer.audits.zero_shot import encode_text
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
@@ -91,3 +94,21 @@ def test_a_trigger_that_is_longer_than_a_text_is_refused(places: Places) -> None
 def test_a_scan_stops_when_it_is_asked_to(places: Places) -> None:
     with pytest.raises(Interrupted):
         scan(places, run=Run(device=torch.device("cpu"), stop=lambda: True))
+
+
+def test_the_library_scans_by_a_command_and_leaves_its_report(
+    places: Places, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = tmp_path / "options.json"
+    options.write_text('{"search": false, "num_texts": 30, "trigger_words": ["cat"]}')
+    command = ["text-scan", str(places.checkpoint), "--labelled", str(places.data), "--options", str(options)]
+    typed = [*command, "--trigger", "anticipation", "--trigger", "cat", "--seed", "5", "--device", "cpu"]
+    assert main([*typed, "--out", str(tmp_path / "out")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "anticipation" in shown
+    assert {one.name for one in (tmp_path / "out").iterdir()} >= {"report.json", "report.html", "report.md"}
+    found = load_plain(TextScanReport, (tmp_path / "out/report.json").read_bytes())
+    assert (found.outcome, found.options) == ("controlled", OPTIONS)
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["options"]["trigger_words"] == ["cat"]
+    assert main([*command, "--trigger", " "]) == 2
