@@ -11,7 +11,7 @@ from typing import Any
 from cleanclip.vocabulary.measures import Difference, Estimate
 from tools.reference.markdown import Kept, Maker, code, table
 
-_ROWS = Path(__file__).resolve().parents[2] / "docs" / "text-side.jsonl"
+_DOCS = Path(__file__).resolve().parents[2] / "docs"
 THRESHOLD = 0.8
 """A token in no class name is flagged where one class takes this share of the texts of other classes."""
 _KINDS = {
@@ -28,6 +28,8 @@ _INSERTED = {
     "known trigger": "the trigger's words",
 }
 _MIN_ASR = 0.8
+_FIRST_HELD_OUT = 101
+"""Of the seeds: those below it are of development models."""
 _OTHERS, _OTHER_NOUNS = 158, 144
 """Of the 160 texts of the search: those not of a class, and not of one of the ten nouns."""
 
@@ -35,9 +37,9 @@ Row = Mapping[str, Any]
 
 
 @cache
-def rows() -> tuple[Row, ...]:
-    """Every step of every model."""
-    return tuple(json.loads(line) for line in _ROWS.read_text(encoding="utf-8").splitlines())
+def rows(name: str = "text-side.jsonl") -> tuple[Row, ...]:
+    """Every step of every model; of the study, or of the service's code."""
+    return tuple(json.loads(line) for line in (_DOCS / name).read_text(encoding="utf-8").splitlines())
 
 
 def steps(part: str, step: str) -> list[Row]:
@@ -118,6 +120,48 @@ def _repair_lines(part: str) -> Iterator[Sequence[str]]:
         yield [_KINDS[row["kind"]], str(row["seed"]), _INSERTED[row["step"]], *asr, *points, *of]
 
 
+def _of_service(step: str) -> Iterator[tuple[list[str], Row]]:
+    """Each row of the service's code with the cells that name its model."""
+    for row in rows("text-side-service.jsonl"):
+        if row["step"] == step:
+            kind, _, seed = str(row.get("model") or row["name"]).rpartition("-")
+            development = ", development" if int(seed) < _FIRST_HELD_OUT else ""
+            yield [_KINDS[kind] + development, seed], row
+
+
+def service_scans() -> str:
+    headings = ["model", "seed", "n", "the trigger, named", "first token of the search"]
+    return table([*headings, "next token in no class name", "outcome"], _service_scan_lines())
+
+
+def _service_scan_lines() -> Iterator[Sequence[str]]:
+    for cells, row in _of_service("text scan"):
+        found = [row[name] for name in ("named", "first", "next")]
+        was_found = Estimate(**_counts(row["first"])).low > THRESHOLD
+        alone = ", by the named words alone" if row["outcome"] == "controlled" and not was_found else ""
+        shown = [f"{_share(_counts(one))} {code(one['word'])}" for one in found]
+        yield [*cells, f"{found[0]['n']:,}", *shown, row["outcome"] + alone]
+
+
+def _counts(led: Row) -> dict[str, int]:
+    return {name: led[name] for name in ("n", "successes")}
+
+
+def service_repairs() -> str:
+    measured = ("ASR", "text CA", "image CA")
+    headings = [f"{name} {when}" for name in measured for when in ("before", "after")]
+    return table(["model", "seed", *headings, "aliases lost"], _service_repair_lines())
+
+
+def _service_repair_lines() -> Iterator[Sequence[str]]:
+    for cells, row in _of_service("uar with trigger_words"):
+        shares = [row[name][when] for name in ("asr", "text_ca", "image_ca") for when in ("before", "after")]
+        aliases = [row[f"{name}_alias_lost"] for name in ("known", "unknown")]
+        lost = sum(one["lost"] - one["gained"] for one in aliases)
+        of = sum(one["both"] + one["lost"] for one in aliases)
+        yield [*cells, *map(_share, shares), f"{lost} of {of}"]
+
+
 def _word(token: Row) -> str:
     return str(token["token"]).removesuffix("</w>")
 
@@ -145,6 +189,8 @@ def searches_again(part: str) -> str:
 
 MAKERS: Mapping[str, Maker] = {
     "text side searches again": lambda _: searches_again("held_out"),
+    "text side service scans": lambda _: service_scans(),
+    "text side service repairs": lambda _: service_repairs(),
     **{
         f"text side {name} {part}": partial(_made, make, part.replace(" ", "_"))
         for part in ("development", "held out")

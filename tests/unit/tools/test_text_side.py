@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tools.reference.text_side import THRESHOLD, flagged, is_implanted, rows, steps
+from tools.reference.text_side import (
+    THRESHOLD,
+    flagged,
+    is_implanted,
+    rows,
+    service_repairs,
+    service_scans,
+    steps,
+)
 
 PARTS = ("development", "held_out")
 
@@ -15,6 +25,17 @@ def test_every_step_of_a_model_has_one_row_and_held_out_ones_have_the_frozen_thr
     assert {row["threshold"] for row in steps("held_out", "search")} == {THRESHOLD}
     seeds = [{row["seed"] for row in rows() if row["part"] == part} for part in PARTS]
     assert not seeds[0] & seeds[1]
+
+
+def test_the_tables_of_the_services_code_are_those_of_its_rows() -> None:
+    text = (Path(__file__).parents[3] / "docs/text-side.md").read_text(encoding="utf-8")
+    measured = rows("text-side-service.jsonl")
+    for name, make in (("scans", service_scans), ("repairs", service_repairs)):
+        start, end = (f"<!-- {word}: text side service {name} -->" for word in ("begin", "end"))
+        region = text.partition(start)[2].partition(end)[0].strip()
+        assert region == make().strip()
+        assert len(region.splitlines()) > 2
+    assert len(service_scans().splitlines()) + len(service_repairs().splitlines()) - 4 == len(measured)
 
 
 @pytest.mark.parametrize("part", PARTS)
