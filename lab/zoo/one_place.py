@@ -1,7 +1,7 @@
 """`python -m lab.zoo.one_place [MINUTES]`: which search finds a patch at one fixed place on a ResNet?
 
-It makes the models of `MODELS` in order, appends a row for each search of each to `ROWS`, and writes the table of
-`PAGE`. Held-out models stay closed until `CHOSEN` names searches and statistics.
+It makes the development models of `MODELS` in order, with a row for each search of each in `ROWS`. Where the
+choice `IS_FROZEN`, it makes and scans the held-out models.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import fmean, median, pstdev
+from statistics import fmean
 from typing import Any, cast
 
 import torch
 
 from lab.testbed import glyphs as glyph_sets
+from lab.zoo.judging import DEFAULT_DETECTORS
 from lab.zoo.making import make
-from lab.zoo.plan import class_names, model
+from lab.zoo.plan import model
 from lab.zoo.rows import append_line, whole_lines
-from lab.zoo.running import alone, line_of
+from lab.zoo.running import Folders, alone, finish, line_of
 from lab.zoo.scanning import SCAN, SCAN_SEED, subject_of
-from lab.zoo.tables import clopper_pearson, delong, percent, table
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.perturbations.ascent import Ascent, AscentOptions
 from sanitizer.perturbations.collapse import objective
@@ -34,6 +34,7 @@ from sanitizer.scans.subject import Subject, squared_mean
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS, PAGE = (ROOT / "docs" / "scanning" / name for name in ("one-place.jsonl", "how.md"))
+FOLDER = ROOT / "docs" / "scanning" / "one-place"
 BEGIN, END = "<!-- begin: one place -->", "<!-- end: one place -->"
 BED = "fashion-resnet"
 MODELS = {
@@ -59,8 +60,10 @@ SEARCHES = {
     "saliency": (32, 9),
 }
 """Steps, and starts at each place."""
-CHOSEN: Sequence[tuple[str, str]] = ()
-"""Searches and statistics that held-out models are judged by; the first is the scan's own."""
+IS_FROZEN = True
+"""Held-out models get the scan as it is (`FOLDER`) and are judged by `tools.reference.one_place.RULES`: on the three
+models that were missed the scan's own search has a start that leads 97 % of the images or more, and clean models of
+the published null have one that leads 93 %. So what misses them is how far the starts agree, not the search."""
 _FAMILY = next(one for one in SCAN.collapse.families if one.placement == "fixed")
 _IMAGES_PER_STEP, _STEP, _APART = 8, 4, 6
 
@@ -71,7 +74,9 @@ def places(search: str, subject: Subject) -> list[tuple[float, float]]:
         return salient(subject, 4)
     if search.startswith("grid"):
         side = int(search[-1])
-        return [(row / (side - 0.99), column / (side - 0.99)) for row in range(side) for column in range(side)]
+        return [
+            (row / (side - 0.99), column / (side - 0.99)) for row in range(side) for column in range(side)
+        ]
     spreads, number = search == "spread", 24 if search == "spread" else SCAN.collapse.restarts
     patches = (build(_FAMILY, 32, seed=SCAN_SEED, number=n, spreads=spreads) for n in range(number))
     return [cast(tuple[float, float], cast(Patch, one).at) for one in patches]
@@ -85,7 +90,10 @@ def salient(subject: Subject, most: int) -> list[tuple[float, float]]:
     shares = [((row + 0.5) / free, (column + 0.5) / free) for row, column in corners]
     noise = [drawn(Patch(side, at), 32, SCAN_SEED, "salience", n) for at in shares for n in range(4)]
     few = Subject(
-        embed=subject.embed, image_MCHW=subject.image_MCHW, held_NCHW=subject.image_MCHW[:64], meter=subject.meter
+        embed=subject.embed,
+        image_MCHW=subject.image_MCHW,
+        held_NCHW=subject.image_MCHW[:64],
+        meter=subject.meter,
     )
     alike = [squared_mean(embedding_ND) for embedding_ND in few.triggered(noise)]
     strength = [fmean(alike[4 * place : 4 * place + 4]) for place in range(len(corners))]
@@ -102,7 +110,9 @@ def look(subject: Subject, search: str) -> dict[str, Any]:
     began, passes = time.process_time(), subject.meter.num_passes
     (steps, each), side = SEARCHES[search], round(_FAMILY.budget * subject.image_size)
     at = [place for place in places(search, subject) for _ in range(each)]
-    options = AscentOptions(num_steps=steps, images_per_pattern=_IMAGES_PER_STEP, images_at_once=subject.at_once)
+    options = AscentOptions(
+        num_steps=steps, images_per_pattern=_IMAGES_PER_STEP, images_at_once=subject.at_once
+    )
     families, stream = [Patch(side, place) for place in at], f"scan_collapse_{_FAMILY.name}"
     images = subject.image_MCHW
     ascent = Ascent(subject.embed, images, families, objective, options, seed=SCAN_SEED, stream=stream)
@@ -122,10 +132,19 @@ def run(minutes: float) -> None:
     began, weights = time.monotonic(), ROOT / "var" / "one-place"
     searched = {(row["name"], row["search"]) for row in rows()}
     with alone(weights):
+        if IS_FROZEN:
+            for one in MODELS["held out"]:
+                if time.monotonic() - began <= 60 * minutes:
+                    finish(
+                        one,
+                        DEFAULT_DETECTORS,
+                        Folders(rows=FOLDER, weights=weights),
+                        partial(print, flush=True),
+                    )
+            return
         for part, models in MODELS.items():
-            wanted = SEARCHES if part == "development" else dict.fromkeys(search for search, _ in CHOSEN)
             for one in models:
-                missing = [search for search in wanted if (one.name, search) not in searched]
+                missing = [search for search in SEARCHES if (one.name, search) not in searched]
                 if not missing or time.monotonic() - began > 60 * minutes:
                     continue
                 made, checkpoint = make(one, weights / one.name), load_canonical(weights / one.name)
