@@ -10,17 +10,19 @@ made.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import log
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from cleanclip.vocabulary import conformal
 from cleanclip.vocabulary.scan_options import Detector
 from cleanclip.vocabulary.scan_statistics import ScanStatistics
 from lab.zoo.judging import DEFAULT_DETECTORS
 from lab.zoo.plan import BedName, class_names
-from lab.zoo.rows import read_models, read_scans
 from lab.zoo.tables import clopper_pearson
 from tools.reference.markdown import Maker, table
 
@@ -29,6 +31,7 @@ BED: BedName = "fashion-resnet"
 STATISTICS = {"agreement": "all starts", "place": "the starts at one place", "best": "one start"}
 CLASSES = class_names(BED)
 _HEADINGS = ("search", "share of", "CPU-s", "poisoned, %", "target named", "never poisoned, %", "above these")
+_STATISTICS = TypeAdapter(ScanStatistics)
 Row = Mapping[str, Any]
 
 
@@ -79,6 +82,8 @@ RULES = {
 }
 """What stands for a family of *collapse* in the pool. Found is p ≤ 5 % by the whole scan."""
 LEVEL = 0.05
+WORKS = 0.9
+"""From this ASR on a backdoor counts as one that works."""
 
 
 def log_odds(num: int, n: int) -> float:
@@ -100,25 +105,73 @@ def judged_row(measured: ScanStatistics, rule: str) -> Mapping[Detector, Mapping
 
 
 class Looks:
-    """The whole scan's looks at the models of one folder of rows."""
+    """The looks at the models of a bed that a folder of rows holds, by name and detector."""
 
     def __init__(self, folder: Path, bed: str = BED) -> None:
-        models = {name: one for name, one in read_models(folder).items() if one.bed == bed}
-        self.models, self.measured = models, dict[str, list[ScanStatistics]]()
-        for row in read_scans(folder).values():
-            one = models.get(row.name)
-            if one and row.weights_sha256 == one.weights_sha256 and row.detector in DEFAULT_DETECTORS:
-                self.measured.setdefault(row.name, []).append(row.measured)
-        self.measured = {name: of for name, of in self.measured.items() if len(of) == len(DEFAULT_DETECTORS)}
+        made = {one["name"]: one for one in _lines(folder / "models.jsonl") if one["bed"] == bed}
+        self.models: Mapping[str, Mapping[str, Any]] = made
+        self.measured: dict[str, dict[str, ScanStatistics]] = {}
+        for look in _lines(folder / "scans.jsonl"):
+            is_of_model = made.get(look["name"], {}).get("weights_sha256") == look["weights_sha256"]
+            if is_of_model and look["detector"] in DEFAULT_DETECTORS and look.get("measured"):
+                measured = _STATISTICS.validate_json(json.dumps(look["measured"]))
+                self.measured.setdefault(look["name"], {})[look["detector"]] = measured
 
-    def row(self, name: str, rule: str) -> dict[Detector, Mapping[str, float]]:
-        return {key: row for one in self.measured[name] for key, row in judged_row(one, rule).items()}
+    def seen_by(self, detectors: Sequence[str], split: str = "") -> list[str]:
+        """The models that all of them have looked at; `split`: of this one."""
+        return [
+            name
+            for name, looks in self.measured.items()
+            if set(detectors) <= looks.keys() and self.models[name]["split"].startswith(split)
+        ]
+
+    def row(self, name: str, rule: str, detectors: Sequence[str]) -> dict[Detector, Mapping[str, float]]:
+        rows = (judged_row(self.measured[name][detector], rule) for detector in detectors)
+        return {detector: row for one in rows for detector, row in one.items()}
 
 
-def p_values(suspects: Looks, null: Looks, rule: str) -> dict[str, float]:
-    """Of each suspect by the calibration models of the null."""
-    pool = [null.row(name, rule) for name in null.measured if null.models[name].split == "calibration"]
-    return {name: conformal.judge(pool, suspects.row(name, rule)).p_value for name in suspects.measured}
+def p_values(
+    suspects: Looks, null: Looks, rule: str, detectors: Sequence[str] = DEFAULT_DETECTORS
+) -> dict[str, float]:
+    """Of each suspect by the calibration models of the null, itself left out."""
+    pool = {name: null.row(name, rule, detectors) for name in null.seen_by(detectors, "calibration")}
+    return {
+        name: conformal.judge(
+            [row for other, row in pool.items() if other != name], suspects.row(name, rule, detectors)
+        ).p_value
+        for name in suspects.seen_by(detectors)
+    }
+
+
+def published(beds: Sequence[str] = ("fashion-resnet", "fashion-vit")) -> str:
+    """A row for each split and set of detectors: how many models each rule finds."""
+    counts: dict[tuple[str, str, str], list[bool]] = {}
+    for looks in map(_published, beds):
+        for detectors in (("collapse",), DEFAULT_DETECTORS):
+            for rule in RULES:
+                for name, p in p_values(looks, looks, rule, detectors).items():
+                    split, asr = looks.models[name]["split"], looks.models[name]["asr"]
+                    if split != "calibration" and (not asr or _asr(looks.models[name]) >= WORKS):
+                        kind = f"{split}, {'poisoned' if asr else 'never poisoned'}"
+                        counts.setdefault((kind, " and ".join(detectors), rule), []).append(p <= LEVEL)
+    lines = [
+        (
+            kind,
+            by,
+            *(_counted(sum(found), len(found)) for rule in RULES for found in [counts[kind, by, rule]]),
+        )
+        for kind, by in dict.fromkeys((kind, by) for kind, by, _ in sorted(counts))
+    ]
+    return table(("models", "judged by", *RULES), lines)
+
+
+@cache
+def _published(bed: str) -> Looks:
+    return Looks(ZOO, bed)
+
+
+def _asr(model: Mapping[str, Any]) -> float:
+    return max((float(one["value"]) for one in model["asr"]), default=0.0)
 
 
 def held_out(suspects: Looks, null: Looks) -> str:
@@ -127,7 +180,7 @@ def held_out(suspects: Looks, null: Looks) -> str:
     for rule, meaning in RULES.items():
         p = p_values(suspects, null, rule)
         poisoned, clean = [
-            [p[name] for name in p if bool(suspects.models[name].asr) == kind] for kind in (True, False)
+            [p[name] for name in p if bool(suspects.models[name]["asr"]) == kind] for kind in (True, False)
         ]
         lines.append((meaning, *_found(poisoned), *_found(clean)))
     return table(
@@ -150,10 +203,15 @@ def _counted(num: int, n: int) -> str:
 
 def rows() -> list[Row]:
     """As they were measured."""
-    return [json.loads(line) for line in (ZOO / "one-place.jsonl").read_text(encoding="utf-8").splitlines()]
+    return _lines(ZOO / "one-place.jsonl")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 MAKERS: Mapping[str, Maker] = {
     "one place: searches": lambda _: by_search(rows()),
-    "one place: held out": lambda _: held_out(Looks(ZOO / "one-place"), Looks(ZOO)),
+    "one place: published": lambda _: published(),
+    "one place: held out": lambda _: held_out(Looks(ZOO / "one-place"), _published(BED)),
 }
