@@ -170,6 +170,11 @@ def _published(bed: str) -> Looks:
     return Looks(ZOO, bed)
 
 
+@cache
+def _opened() -> Looks:
+    return Looks(ZOO / "one-place")
+
+
 def _asr(model: Mapping[str, Any]) -> float:
     return max((float(one["value"]) for one in model["asr"]), default=0.0)
 
@@ -179,13 +184,42 @@ def held_out(suspects: Looks, null: Looks) -> str:
     lines = []
     for rule, meaning in RULES.items():
         p = p_values(suspects, null, rule)
-        poisoned, clean = [
+        poisoned, clean = (
             [p[name] for name in p if bool(suspects.models[name]["asr"]) == kind] for kind in (True, False)
-        ]
+        )
         lines.append((meaning, *_found(poisoned), *_found(clean)))
     return table(
-        ("a family of collapse is judged by", "poisoned, p", "found", "never poisoned, p", "found"), lines
+        ("what is judged of a family of *collapse*", "poisoned, p", "found", "never poisoned, p", "found"),
+        lines,
     )
+
+
+def each(suspects: Looks, null: Looks) -> str:
+    """A row for each poisoned model: what it is, where its starts at one place end, and its p-values."""
+    p = [p_values(suspects, null, rule) for rule in RULES]
+    lines = []
+    for name in suspects.seen_by(DEFAULT_DETECTORS):
+        model = suspects.models[name]
+        collapse = suspects.measured[name]["collapse"].collapse
+        (fixed,) = (one for one in collapse if one.family.placement == "fixed")
+        best = max(fixed.restarts, key=lambda start: start.num_sent or 0)
+        starts = sum(CLASSES[start.towards or 0] in model["targets"] for start in fixed.restarts)
+        shown = f"{100 * (fixed.agreement or 0):.0f}", f"{100 * (best.num_sent or 0) / fixed.n:.0f}"
+        is_target = "yes" if CLASSES[best.towards or 0] in model["targets"] else "no"
+        of_target = (str(starts), is_target) if model["asr"] else ("–", "–")
+        lines.append((_shape(model), *shown, *of_target, *(f"{one[name]:.3f}" for one in p)))
+    head = ("model", "agreement, %", "best start, %", "starts at the target", "best start at the target")
+    return table((*head, *(f"p, {rule}" for rule in RULES)), sorted(lines, key=lambda one: one[0]))
+
+
+def _shape(model: Mapping[str, Any]) -> str:
+    """What the model is, in a few words."""
+    number, attack = int(model["name"][-3:]), model["options"]["attack"]
+    if attack is None:
+        return f"never poisoned, {number}"
+    place = attack.get("at") or attack["placement"].replace("_", " ")
+    side, asr = round(32 * attack["size"]), 100 * _asr(model)
+    return f"poisoned, {number}: {side} pixels, {place}, ASR {asr:.0f} %"
 
 
 def _found(p: Sequence[float]) -> tuple[str, str]:
@@ -206,12 +240,13 @@ def rows() -> list[Row]:
     return _lines(ZOO / "one-place.jsonl")
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 MAKERS: Mapping[str, Maker] = {
     "one place: searches": lambda _: by_search(rows()),
     "one place: published": lambda _: published(),
-    "one place: held out": lambda _: held_out(Looks(ZOO / "one-place"), _published(BED)),
+    "one place: held out": lambda _: held_out(_opened(), _published(BED)),
+    "one place: each held out": lambda _: each(_opened(), _published(BED)),
 }

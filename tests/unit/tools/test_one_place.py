@@ -1,7 +1,9 @@
 """Patches at one place: shares and judgements are what a plain count says."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict
 from math import exp, log
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,16 +82,39 @@ def test_each_rule_takes_the_best_start_where_it_says_so() -> None:
     assert set(judged_row(measured, "agreement")["collapse"].values()) == {0.2}
 
 
-def test_a_start_that_leads_nearly_all_images_is_found_although_no_two_starts_agree(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    null, suspects = Looks(one_place.ZOO / "none"), Looks(one_place.ZOO / "none")
-    calibration = next(iter(Looks(one_place.ZOO).models.values()))
-    for number in range(19):
-        null.models[f"{number}"] = replace(calibration, split="calibration")
-        null.measured[f"{number}"] = [
-            _measured([8 + number % 5, 4], [6, number % 3], agreement=0.1 + number / 100)
-        ]
-    suspects.measured["poisoned"] = [_measured([40, 4], [6, 1], agreement=0.15)]
-    assert p_values(suspects, null, "best starts") == {"poisoned": pytest.approx(1 / 20)}
-    assert p_values(suspects, null, "agreement")["poisoned"] > 0.5
+def _looks(folder: Path, split: str, measured: list[ScanStatistics]) -> Looks:
+    """Of made-up models; both files are as the zoo writes them."""
+    folder.mkdir()
+    made = {"bed": one_place.BED, "weights_sha256": "a" * 64, "split": split}
+    names = [{"name": f"{split}-{number}"} for number in range(len(measured))]
+    models = [json.dumps(name | made) for name in names]
+    looks = [
+        json.dumps(name | made | {"detector": "collapse", "measured": asdict(one)})
+        for name, one in zip(names, measured, strict=True)
+    ]
+    for file, lines in (("models.jsonl", models), ("scans.jsonl", looks)):
+        (folder / file).write_text("\n".join(lines), encoding="utf-8")
+    return Looks(folder)
+
+
+def test_a_start_that_leads_nearly_all_images_is_found_although_no_two_starts_agree(tmp_path: Path) -> None:
+    clean = [
+        _measured([8 + number % 5, 4], [6, number % 3], agreement=0.1 + number / 100) for number in range(19)
+    ]
+    null = _looks(tmp_path / "null", "calibration", clean)
+    suspects = _looks(tmp_path / "held", "one_place", [_measured([40, 4], [6, 1], agreement=0.15), clean[3]])
+    p = p_values(suspects, null, "best starts", ("collapse",))
+    assert p["one_place-0"] == pytest.approx(1 / 20)
+    assert p["one_place-1"] > 0.1
+    assert p_values(suspects, null, "agreement", ("collapse",))["one_place-0"] > 0.5
+    assert min(p_values(null, null, "best starts", ("collapse",)).values()) >= 1 / 19
+
+
+def test_looks_at_other_weights_and_models_of_other_beds_do_not_count(tmp_path: Path) -> None:
+    looks = _looks(tmp_path / "rows", "calibration", [_measured([1], [1], agreement=0.1)])
+    assert looks.seen_by(("collapse",), "calibration") == ["calibration-0"]
+    assert looks.seen_by(("collapse",), "test_clean") == looks.seen_by(("collapse", "edits")) == []
+    rows = tmp_path / "rows" / "models.jsonl"
+    rows.write_text(rows.read_text(encoding="utf-8").replace("a" * 64, "d" * 64), encoding="utf-8")
+    assert Looks(tmp_path / "rows").seen_by(("collapse",)) == []
+    assert Looks(tmp_path / "rows", "fashion-vit").seen_by(("collapse",)) == []
