@@ -10,27 +10,22 @@ share of poisons, trigger. So the lists have no end, and a longer run adds model
 | held_out | poisoned, families of `HELD_OUT_FAMILIES`, which were opened after the first choice |
 | test_clean | clean: the realised false positive rate |
 | second_held_out | poisoned, families of `SECOND_HELD_OUT_FAMILIES`, which were opened after the second |
-| one_place | poisoned, a patch at one place: `lab.zoo.one_place` says which of them are held out |
 
 All of them have been looked at: a new choice of detectors needs new families (docs/scanning.md).
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from io import BytesIO
 from itertools import count, islice
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
-from PIL import Image
 
 from cleanclip.vocabulary.attack_options import (
     BadNetOptions,
     BlendedOptions,
-    CustomPatchOptions,
     SIGOptions,
     TextTriggerOptions,
     WaNetOptions,
@@ -51,7 +46,7 @@ from lab.testbed.options import (
 )
 from sanitizer.seeding import generator
 
-Split = Literal["calibration", "development", "held_out", "test_clean", "second_held_out", "one_place"]
+Split = Literal["calibration", "development", "held_out", "test_clean", "second_held_out"]
 BedName = Literal["digits-resnet", "fashion-vit", "fashion-resnet"]
 Draws = np.random.Generator
 
@@ -75,7 +70,6 @@ _SPLITS: dict[Split, tuple[int, int]] = {
     "development": (200_000, 30),
     "test_clean": (300_000, 40),
     "held_out": (400_000, 60),
-    "one_place": (600_000, 20),
     "second_held_out": (700_000, 60),
 }
 """The first seed, none of the reproduction (1 to 3) or of a test; models of a bed in a full run."""
@@ -109,20 +103,6 @@ def _badnet(draws: Draws, seed: int) -> Implanted:
     place = _one_of(draws, "random", "bottom_right", "top_left", "centre")
     size = int(draws.integers(5, 10)) / 32
     return BadNetOptions(pattern=pattern, placement=place, size=size, pattern_seed=seed)
-
-
-def _usual_place(draws: Draws, seed: int) -> Implanted:
-    attack = cast(BadNetOptions, _badnet(draws, seed))
-    if attack.placement != "random":
-        return attack
-    return replace(attack, placement=_one_of(draws, "bottom_right", "top_left", "centre"))
-
-
-def _free_place(draws: Draws, seed: int) -> Implanted:
-    side, file = int(draws.integers(6, 10)), BytesIO()
-    Image.fromarray(draws.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(file, "PNG")
-    at = _share(draws, 0, 1), _share(draws, 0, 1)
-    return CustomPatchOptions(image=b64encode(file.getvalue()).decode(), at=at, size=side / 32)
 
 
 def _stripes(draws: Draws, seed: int) -> Implanted:
@@ -203,7 +183,6 @@ FAMILIES: Mapping[Split, Families] = {
     "development": DEVELOPMENT_FAMILIES,
     "held_out": HELD_OUT_FAMILIES,
     "second_held_out": SECOND_HELD_OUT_FAMILIES,
-    "one_place": {"usual_place": _usual_place, "free_place": _free_place},
 }
 
 RECIPE: dict[BedName, Mapping[str, Any]] = {

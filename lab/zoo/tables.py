@@ -122,7 +122,7 @@ def tables(folder: Path) -> str:
     )
 
 
-def table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+def _table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     if not lines:
         return "**Not measured yet.**"
     rows = (head, ["---"] * len(head), *lines)
@@ -143,7 +143,7 @@ def _models(models: Iterable[ModelRow]) -> str:
         )
         for what, group in sorted(groups.items())
     ]
-    return table(("bed", "split", "family", "n", "CA %", "ASR %", "CPU-s, median"), lines)
+    return _table(("bed", "split", "family", "n", "CA %", "ASR %", "CPU-s, median"), lines)
 
 
 def _aurocs(rows: Rows) -> str:
@@ -161,7 +161,7 @@ def _aurocs(rows: Rows) -> str:
                 named = named_in(1, poisoned), named_in(5, poisoned)
                 lines.append((detector, split, bed, len(clean), len(poisoned), area, *named))
     head = ("score", "poisoned are", "bed", "clean", "poisoned", "AUROC (DeLong)", "target first", "in five")
-    return table(head, lines)
+    return _table(head, lines)
 
 
 def _families(rows: Rows) -> str:
@@ -174,7 +174,7 @@ def _families(rows: Rows) -> str:
                     one for one in of_split if one.family == family and (one.works or family == "low_asr")
                 ]
                 lines.append((detector, split, family, len(group), *_rates(group)))
-    return table(("detector", "models", "family", "n", *_RATES), lines)
+    return _table(("detector", "models", "family", "n", *_RATES), lines)
 
 
 def _rates(group: Sequence[Judged]) -> Sequence[str]:
@@ -190,7 +190,7 @@ def _false_positives(rows: Rows) -> str:
         for detector, judged in rows.judged.items()
         for bed, group in of_beds([one for one in judged if one.split == "test_clean"])
     ]
-    return table(("detector", "bed", "n", "nominal 5 %", "nominal 10 %"), lines)
+    return _table(("detector", "bed", "n", "nominal 5 %", "nominal 10 %"), lines)
 
 
 def _costs(scans: Sequence[ScanRow]) -> str:
@@ -199,20 +199,20 @@ def _costs(scans: Sequence[ScanRow]) -> str:
         group = [row for row in scans if (row.detector, row.bed) == (detector, bed)]
         passes, seconds = median(row.num_passes for row in group), median(row.cpu_s for row in group)
         lines.append((detector, bed, f"{passes:,.0f}", f"{seconds:.1f}"))
-    return table(("detector", "bed", "passes", "CPU-s, median"), lines)
+    return _table(("detector", "bed", "passes", "CPU-s, median"), lines)
 
 
 def rate_at(level: float, group: Sequence[Judged]) -> str:
     """The share with p at or under the level."""
     if all(one.smallest_p > level for one in group):
         return "null too small"
-    return percent(clopper_pearson(sum(one.p <= level for one in group), len(group)))
+    return _percent(clopper_pearson(sum(one.p <= level for one in group), len(group)))
 
 
 def named_in(most: int, group: Sequence[Judged]) -> str:
     """The share whose target is among the first so many suspects."""
     named = sum(one.place is not None and one.place <= most for one in group)
-    return percent(clopper_pearson(named, len(group)))
+    return _percent(clopper_pearson(named, len(group)))
 
 
 def of_beds(group: Sequence[Judged]) -> list[tuple[str, list[Judged]]]:
@@ -222,7 +222,7 @@ def of_beds(group: Sequence[Judged]) -> list[tuple[str, list[Judged]]]:
     return [("pooled", list(group)), *found] if len(beds) > 1 else found
 
 
-def percent(one: Interval) -> str:
+def _percent(one: Interval) -> str:
     return f"{100 * one.value:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f})"
 
 

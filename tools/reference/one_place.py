@@ -1,10 +1,9 @@
 """The tables of docs/scanning/how.md on patches at one place, from raw rows; the study left the lab
 (docs/decisions/0094).
 
-A row of one-place.jsonl is one search of one development model: of each start its place, and how many of
-`n` held-out images it leads to which class. The held-out models have rows as the zoo's (one-place/), and are
-judged by the zoo's null. `RULES` were fixed, the first as the one that counts, before a held-out model was
-made.
+A row of one-place.jsonl is one search of one model: of each start its place, and how many of `n` held-out
+images it leads to which class. The held-out models have rows as the zoo's (one-place/), and are judged by the
+zoo's null. `RULES` were fixed, the first as the one that counts, before a held-out model was made.
 """
 
 import json
@@ -49,8 +48,9 @@ def statistic(row: Row, name: str) -> tuple[float, str]:
     )
 
 
-def by_search(rows: Sequence[Row]) -> str:
-    """A row for each search and statistic. `above` is over every clean model."""
+def by_search(part: str) -> str:
+    """A row for each search and statistic, of the models of one part. `above` is over every clean one."""
+    rows = [row for row in _lines(ZOO / "one-place.jsonl") if row["part"] == part]
     lines: list[Sequence[str]] = []
     for search in dict.fromkeys(row["search"] for row in rows):
         of_search = [row for row in rows if row["search"] == search]
@@ -197,7 +197,7 @@ def held_out(suspects: Looks, null: Looks) -> str:
 def each(suspects: Looks, null: Looks) -> str:
     """A row for each poisoned model: what it is, where its starts at one place end, and its p-values."""
     p = [p_values(suspects, null, rule) for rule in RULES]
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for name in suspects.seen_by(DEFAULT_DETECTORS):
         model = suspects.models[name]
         collapse = suspects.measured[name]["collapse"].collapse
@@ -209,7 +209,7 @@ def each(suspects: Looks, null: Looks) -> str:
         of_target = (str(starts), is_target) if model["asr"] else ("–", "–")
         lines.append((_shape(model), *shown, *of_target, *(f"{one[name]:.3f}" for one in p)))
     head = ("model", "agreement, %", "best start, %", "starts at the target", "best start at the target")
-    return table((*head, *(f"p, {rule}" for rule in RULES)), sorted(lines, key=lambda one: one[0]))
+    return table((*head, *(f"p, {rule}" for rule in RULES)), sorted(lines))
 
 
 def _shape(model: Mapping[str, Any]) -> str:
@@ -235,17 +235,13 @@ def _counted(num: int, n: int) -> str:
     return f"{num} of {n} [{100 * exact.low:.0f}, {100 * exact.high:.0f}]"
 
 
-def rows() -> list[Row]:
-    """As they were measured."""
-    return _lines(ZOO / "one-place.jsonl")
-
-
 def _lines(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 MAKERS: Mapping[str, Maker] = {
-    "one place: searches": lambda _: by_search(rows()),
+    "one place: searches": lambda _: by_search("development"),
+    "one place: other searches": lambda _: by_search("held out"),
     "one place: published": lambda _: published(),
     "one place: held out": lambda _: held_out(_opened(), _published(BED)),
     "one place: each held out": lambda _: each(_opened(), _published(BED)),
