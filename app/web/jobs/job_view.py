@@ -59,7 +59,7 @@ _READS: Mapping[JobKind, Callable[[ObjectStore, str], Found]] = {
 class NewJob:
     """Addresses of forms that an order can be made from this job with."""
 
-    again: str | None
+    again: str
     clean: str | None
     clean_label: str | None
 
@@ -68,7 +68,7 @@ class NewJob:
         kind = KINDS[job.kind]
         name, label = kind.then_clean or (None, None)
         return cls(
-            again=f"/ui/{kind.page}/new?again={job.id}" if kind.page else None,
+            again=f"/ui/{kind.page}/new?again={job.id}",
             clean=f"/ui/jobs/new?{name}={job.id}" if name else None,
             clean_label=label,
         )
@@ -260,7 +260,7 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
     """What the visitor may do to the job as it stands; the use cases check it again."""
     if not visitor.may("run"):
         return frozenset()
-    actions = {"rename", "again"} if KINDS[job.kind].page else {"rename"}
+    actions = {"rename", "again"}
     if job.state in TERMINAL:
         actions.add("delete")
     if job.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED}:
