@@ -72,7 +72,7 @@ def find(unit: UnitOfWork, token: str, *, is_link: bool = False) -> FoundSession
     """Who presents this token, in a transaction that presents its digest. Raises Unauthorized."""
     row = unit.web_sessions.usable(token_digest(token))
     if row is None or row.opens_once != is_link:
-        raise (_link_used() if is_link else ended())
+        raise _link_used() if is_link else ended()
     key = PresentedKey(key_id=row.key_id, secret_sha256=row.key_sha256)
     return FoundSession(project_id=row.project_id, key=key)
 

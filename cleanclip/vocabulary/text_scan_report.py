@@ -23,9 +23,9 @@ from cleanclip.vocabulary.text_scan_options import MIN_CLASSES, MIN_TEXTS, TextS
 from cleanclip.vocabulary.untrusted import name as shown_name
 
 NUM_FOUND, NUM_NAMED = 24, 8
+"""Of the tokens that were measured, those that are reported: in no class name, and in one."""
 NUM_NAMED_FINE = 3 * NUM_NAMED
 """Of the tokens of class names, those that are measured: the first of the screening."""
-"""Of the tokens that were measured, those that are reported: in no class name, and in one."""
 HALF = 0.5
 
 ON_OUR_MODELS = (

@@ -15,7 +15,7 @@ from sanitizer.cli import pages
 from sanitizer.cli.arguments import declared_from, scan_spec
 from sanitizer.cli.canonical import INSPECTED_NAME, anchor_in, canonical, folder_of
 from sanitizer.cli.null_signature import judging_null
-from sanitizer.cli.terminal import Bars
+from sanitizer.cli.terminal import Bars, print_warnings
 from sanitizer.pipeline import scan as pipeline
 from sanitizer.pipeline.places import Places
 from sanitizer.run import Run
@@ -88,5 +88,4 @@ def _print_scan(out: Console, report: ScanReport) -> None:
             else f"{100 * clean.asr:.1f} %, {100 * clean.pa:.1f} % (n = {clean.num_models})",
         )
     out.print(table)
-    for warning in report.warnings:
-        out.print(f"! {warning}", style="yellow", highlight=False, markup=False)
+    print_warnings(out, report.warnings)

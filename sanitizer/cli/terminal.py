@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -153,9 +155,11 @@ def print_report(console: Console, report: Report) -> None:
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"
             console.print(words, highlight=False, markup=False)
-    for remark in report.remarks:
-        console.print(f"! {remark}", style="yellow", highlight=False, markup=False)
-    for warning in report.warnings:
+    print_warnings(console, (*report.remarks, *report.warnings))
+
+
+def print_warnings(console: Console, warnings: Iterable[str]) -> None:
+    for warning in warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
 
 
@@ -178,8 +182,7 @@ def print_vetting(console: Console, report: VetReport) -> None:
         found = f"{100 * recall.value:.1f} % [{100 * recall.low:.1f}, {100 * recall.high:.1f}] n={recall.n}"
         console.print(f"Shuffled captions set aside: {found}", highlight=False, markup=False)
     console.print(f"{report.headline}.", highlight=False)
-    for warning in report.warnings:
-        console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
+    print_warnings(console, report.warnings)
 
 
 def print_plain(console: Console, report: PlainReport) -> None:
@@ -189,8 +192,7 @@ def print_plain(console: Console, report: PlainReport) -> None:
         table.add_row(escape(name), escape(value))
     console.print(table)
     console.print(f"{report.headline}.", highlight=False, markup=False)
-    for warning in report.warnings:
-        console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
+    print_warnings(console, report.warnings)
 
 
 def _lost(what: str, lost: Difference) -> str:

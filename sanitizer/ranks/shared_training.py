@@ -129,7 +129,8 @@ def _bring_back(model: CLIP, recipe: Recipe, folder: Path, run_sha256: str) -> N
     trained = state.find_newest(folder, run_sha256)
     if trained is None:
         raise RuntimeError("the ranks ended, and left no state")
-    before = copy.deepcopy(model)
+    kept = recipe.kept_change if isinstance(recipe, UARRecipe) else 1.0
+    before = copy.deepcopy(model) if kept < 1 else None
     model.load_state_dict(load_file(trained / state.WEIGHTS_NAME))
-    if isinstance(recipe, UARRecipe):
-        keep_change(model, before, recipe.kept_change)
+    if before is not None:
+        keep_change(model, before, kept)

@@ -158,12 +158,8 @@ def of_kind(kind: str) -> Group:
 @cache
 def of_order() -> Group:
     """What every kind of job can be told, but for its notes."""
-    described = OptionsOut(
-        name="",
-        description="",
-        options=OrderIn.model_json_schema(),
-        defaults={"seed": 0, "max_attempts": None},
-    )
+    defaults = {name: OrderIn.model_fields[name].default for name in ("seed", "max_attempts")}
+    described = OptionsOut(name="", description="", options=OrderIn.model_json_schema(), defaults=defaults)
     return _group("", described, only=("name", "seed", "max_attempts"))
 
 

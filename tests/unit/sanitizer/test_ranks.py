@@ -172,27 +172,43 @@ wait()
     assert all(isinstance(event, Noted) for event in reported)
 
 
+def trained(tmp_path, name, data, recipe, *, num_ranks, folder, class_CD=None):
+    """The checkpoint after a training on `folder`, and what it reports; `name`: of the folder of states."""
+    checkpoint = load_canonical(tmp_path / "checkpoint")
+    finetuned = train(
+        checkpoint,
+        data,
+        recipe,
+        Sources(checkpoint_folder=tmp_path / "checkpoint", training_path=folder),
+        num_ranks=num_ranks,
+        seed=5,
+        device=CPU,
+        state_folder=tmp_path / name,
+        save_every_s=60.0,
+        progress=lambda event: None,
+        stop=never_stop,
+        num_workers=0,
+        class_CD=class_CD,
+    )
+    return checkpoint, finetuned
+
+
 @pytest.mark.slow
 def test_a_method_of_labels_is_trained_against_the_same_class_embeddings(tmp_path):
     write_model(tmp_path / "checkpoint")
-    data = LabelsAsCaptions(open_labelled(make_labelled(tmp_path / "labelled", 12)))
+    folder = make_labelled(tmp_path / "labelled", 12)
+    data = LabelsAsCaptions(open_labelled(folder))
     class_CD = torch.nn.functional.normalize(torch.eye(3, 24), dim=-1)
     recipe = SupervisedRecipe(epochs=1, batch_size=4, precision="fp32")
     curves = []
     for num_ranks in (1, 2):
-        finetuned = train(
-            load_canonical(tmp_path / "checkpoint"),
+        _, finetuned = trained(
+            tmp_path,
+            f"state-{num_ranks}",
             data,
             recipe,
-            Sources(checkpoint_folder=tmp_path / "checkpoint", training_path=tmp_path / "labelled"),
             num_ranks=num_ranks,
-            seed=5,
-            device=CPU,
-            state_folder=tmp_path / f"state-{num_ranks}",
-            save_every_s=60.0,
-            progress=lambda event: None,
-            stop=never_stop,
-            num_workers=0,
+            folder=folder,
             class_CD=class_CD,
         )
         curves.append([point.loss for point in finetuned.training.curve])
@@ -202,34 +218,20 @@ def test_a_method_of_labels_is_trained_against_the_same_class_embeddings(tmp_pat
 @pytest.mark.slow
 def test_of_a_shared_training_too_only_a_share_of_the_change_is_kept(tmp_path):
     write_model(tmp_path / "checkpoint")
-    pairs = open_pairs(make_pairs(tmp_path / "pairs", 8))
+    folder = make_pairs(tmp_path / "pairs", 8)
+    pairs = open_pairs(folder)
     recipe = UARRecipe(epochs=2, strong_epochs=1, batch_size=4, learning_rate=1e-3, inversion_steps=1)
     start = load_canonical(tmp_path / "checkpoint").model.state_dict()
     ends = []
-    for kept in (1.0, 0.5):
-        checkpoint = load_canonical(tmp_path / "checkpoint")
-        train(
-            checkpoint,
-            pairs,
-            replace(recipe, kept_change=kept),
-            Sources(checkpoint_folder=tmp_path / "checkpoint", training_path=tmp_path / "pairs"),
-            num_ranks=2,
-            seed=5,
-            device=CPU,
-            state_folder=tmp_path / f"state-{round(100 * kept)}",
-            save_every_s=60.0,
-            progress=lambda event: None,
-            stop=never_stop,
-            num_workers=0,
-            class_CD=None,
-        )
+    for name, kept in (("state-whole", 1.0), ("state-half", 0.5)):
+        recipe = replace(recipe, kept_change=kept)
+        checkpoint, _ = trained(tmp_path, name, pairs, recipe, num_ranks=2, folder=folder)
         ends.append(checkpoint.model.state_dict())
     whole, half = ends
     assert any(not torch.equal(start[name], whole[name]) for name in start)
     for name, tensor in start.items():
-        torch.testing.assert_close(
-            half[name], (tensor + whole[name]) / 2 if tensor.is_floating_point() else tensor
-        )
+        expected = (tensor + whole[name]) / 2 if tensor.is_floating_point() else tensor
+        torch.testing.assert_close(half[name], expected)
 
 
 @pytest.mark.slow
