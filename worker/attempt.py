@@ -18,7 +18,7 @@ from app.settings import DatasetSettings, SourceSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.vocabulary.jobspec import JudgedSpec, MaxRanks
+from cleanclip.vocabulary.jobspec import MaxRanks
 from cleanclip.vocabulary.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures
 from worker.confinement import sandbox
@@ -234,10 +234,10 @@ class Attempt:
     def _withheld(self, place: Workspace, staged: Staged, worker_environment: Mapping[str, str]) -> Staged:
         """Without the images that a second audit measures on, where one is due."""
         signs = self._options.signer is not None
-        if not isinstance(staged.spec, JudgedSpec) or not is_due(staged.spec, signs=signs)[0]:
+        if (spec := staged.judged) is None or not is_due(spec, signs=signs)[0]:
             return staged
-        if staged.spec.searches:
-            staged = ordered_as(staged, place.job, replace(staged.spec, searches=False))
+        if spec.searches:
+            staged = ordered_as(staged, place.job, replace(spec, searches=False))
         return withhold(
             staged,
             self._fresh_children(place, staged, worker_environment),

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.logs import get_logger
 from cleanclip.vocabulary.audit_figures import AuditFigures
-from cleanclip.vocabulary.jobspec import STATE_PATH, JudgedSpec
+from cleanclip.vocabulary.jobspec import STATE_PATH
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.settled import SettledArchitecture
 from worker.confinement.child_json import TooLarge, fit_for_a_row, read_regular
@@ -53,8 +53,8 @@ class FirstAudit:
 
     def look(self) -> None:
         """Record it once it is there. Raises AttemptFailed (`outputs_rejected`), Stopped."""
-        spec, known = self._staged.spec, self._staged.known
-        if self._is_read or known is None or not isinstance(spec, JudgedSpec) or spec.recipe is None:
+        spec, known = self._staged.judged, self._staged.known
+        if self._is_read or known is None or spec is None or spec.recipe is None:
             return
         kept = self._read()
         if kept is None:

@@ -112,7 +112,7 @@ def _load_of_job(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedD
         for kind in KINDS.values()
         if kind.options is not None and kind.name in _COUNTED and job.spec.get(kind.name) is not None
     }
-    named = {column: getattr(job, column) for column in DATASET_COLUMNS}
+    named = job.named(DATASET_COLUMNS)
     its_data = {column: datasets[its_id] for column, its_id in named.items() if its_id in datasets}
     return load_of(
         checkpoint_bytes,

@@ -11,7 +11,6 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from app.db.models.assets import Checkpoint, Dataset
-from app.db.models.job import CHECKPOINT_COLUMNS, DATASET_COLUMNS
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind
@@ -32,8 +31,10 @@ from cleanclip.vocabulary.scan_section import ScanSection
 from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.vet_options import VetOptions
 
-SUSPECT, ANCHOR = CHECKPOINT_COLUMNS
-MAIN, LABELLED, RETRIEVAL, TRUSTED = DATASET_COLUMNS
+SUSPECT, ANCHOR = "checkpoint_id", "anchor_checkpoint_id"
+MAIN, LABELLED, RETRIEVAL, TRUSTED = (
+    f"{name}dataset_id" for name in ("", "labelled_", "retrieval_", "trusted_")
+)
 """Where a row, and an order, has the ids of what it reads. Which kind reads what: `cleanclip.kinds`."""
 
 

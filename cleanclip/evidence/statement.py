@@ -22,7 +22,7 @@ from cleanclip.evidence.reading import Malformed, first_problem, parse_json
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report import Report
-from cleanclip.vocabulary.report_inputs import FetchedSource
+from cleanclip.vocabulary.report_inputs import DataRole, FetchedSource
 from cleanclip.vocabulary.report_kinds import AnyReport, PlainReport
 from cleanclip.vocabulary.scan_report import ScanReport
 from cleanclip.vocabulary.strict_json import MOST_PARTS_OF_MANY
@@ -107,7 +107,7 @@ class CheckpointFacts(Part):
 
 
 class DataFacts(Part):
-    role: Literal["pairs", "training", "labelled", "retrieval", "trusted"]
+    role: DataRole
     id: str
     reference: str | None
     files: list[SizedResource]

@@ -77,20 +77,16 @@ BESIDE_PATH = "inputs/beside"
 """Configurations from the folder of a fetched file; absent: there were none."""
 CHECKPOINT_PATH = "inputs/checkpoint"
 CLEANED_PATH = "inputs/cleaned"
-PAIRS_PATH = "inputs/pairs"
-TRAINING_PATH = "inputs/training"
-LABELLED_PATH = "inputs/labelled"
-WITHHELD_PATH = "inputs/withheld"
-RETRIEVAL_PATH = "inputs/retrieval"
-TRUSTED_PATH = "inputs/trusted"
-PATH_OF_ROLE = {
-    "pairs": PAIRS_PATH,
-    "training": TRAINING_PATH,
-    "labelled": LABELLED_PATH,
-    "retrieval": RETRIEVAL_PATH,
-    "trusted": TRUSTED_PATH,
-}
-"""Where a dataset lies in a job's folder, by what it is used as."""
+
+
+def path_of_role(role: str) -> str:
+    """Where a dataset lies in a job's folder, by what it is used as."""
+    return f"inputs/{role}"
+
+
+PAIRS_PATH, TRAINING_PATH = path_of_role("pairs"), path_of_role("training")
+LABELLED_PATH, WITHHELD_PATH = path_of_role("labelled"), path_of_role("withheld")
+RETRIEVAL_PATH, TRUSTED_PATH = path_of_role("retrieval"), path_of_role("trusted")
 ANCHOR_PATH = "inputs/anchor"
 """Of further checkpoints, which are trusted: another model, and the one that came before the fine-tuning."""
 EXCLUDE_PATH = "inputs/exclude"
@@ -180,6 +176,7 @@ class LabelledPart(StrictOptions):
 class JudgedSpec(StrictOptions):
     """What an audit and a cleaning are both told. An audit has no recipe, nor what follows from one."""
 
+    kind: str
     recipe: Recipe | None = None
     recipe_given: tuple[str, ...] | None = None
     """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
@@ -307,8 +304,7 @@ class RecheckSpec(StrictOptions):
 JobSpec = (
     InspectSpec
     | ValidateSpec
-    | SanitizeSpec
-    | AuditSpec
+    | JudgedSpec
     | SearchSpec
     | PagesSpec
     | GiveBackSpec

@@ -138,12 +138,15 @@ class Origin:
     """The key that ordered the job, as it was named then."""
 
 
+DataRole = Literal["pairs", "training", "labelled", "retrieval", "trusted"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataInput:
     """`pairs`, `training`: what a model was trained on, the latter labelled images; `labelled`, `retrieval`:
     the images and the pairs that it was measured on; `trusted`: samples that a vetting compares with."""
 
-    kind: Literal["pairs", "training", "labelled", "retrieval", "trusted"]
+    kind: DataRole
     sha256: Digest
     """Digest over the names and digests of its files, in order."""
     num_samples: int

@@ -43,7 +43,7 @@ class Places:
         pairs = recipe is not None and recipe.training_data == "pairs"
         return cls(
             checkpoint=folder / jobspec.CHECKPOINT_PATH,
-            data=folder / jobspec.PATH_OF_ROLE[getattr(spec, "data_kind", "labelled")],
+            data=folder / jobspec.path_of_role(getattr(spec, "data_kind", "labelled")),
             out=folder / jobspec.OUTPUTS_PATH,
             retrieval=given(jobspec.RETRIEVAL_PATH, "has_retrieval"),
             exclude=[folder / jobspec.exclude_path(role) for role in getattr(spec, "exclude", ())],

@@ -16,6 +16,7 @@ from app.domain.object_keys import in_prefix, scanned_prefix
 from app.domain.states import JobKind
 from app.storage.errors import ObjectNotFound
 from app.storage.port import ObjectStore
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.found_attacks import audit_with, section_of
 from cleanclip.vocabulary.jobspec import NULL_NAME, REPORT_NAME, SCAN_NAMES
@@ -28,6 +29,7 @@ from worker.publishing.searching import end_search
 from worker.staging.transfer import fetch, retry_while_unavailable, upload
 
 _OF_SCAN = ("scan", "audit", "null", "requested_by")
+_READ_BY_SCAN = {one.column for one in KINDS[JobKind.SCAN].inputs}
 _NAMES: Mapping[str, str] = {**SCAN_NAMES, NULL_NAME: NULL_NAME}
 """Of a scan job's files those that a cleaning publishes, and their names there."""
 
@@ -41,8 +43,7 @@ def scan_of(job: ClaimedJob) -> ClaimedJob | None:
     return replace(
         job,
         kind=JobKind.SCAN,
-        dataset_id=None,
-        retrieval_dataset_id=None,
+        inputs={column: its_id for column, its_id in job.inputs.items() if column in _READ_BY_SCAN},
         spec={name: spec[name] for name in _OF_SCAN if name in spec},
     )
 

@@ -66,8 +66,7 @@ def end_search(work: Publication) -> Ending:
     captions and images. What it leaves is published. On a CPU the first one's report must be the same, unless
     that was resumed, perhaps on another machine. Raises AttemptFailed, Stopped, OSError.
     """
-    packing, fresh, spec = work.packing, work.fresh, work.staged.spec
-    assert isinstance(spec, SearchSpec), "no other kind ends like this"
+    packing, fresh, spec = work.packing, work.fresh, work.spec(SearchSpec)
     search = SEARCHES.get(spec.kind, PLAIN)
     report = _checked(work, spec)
     recheck = Recheck(done=False, why="not_signed")

@@ -27,10 +27,10 @@ from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.jobspec import (
     ANCHOR_PATH,
     CHECKPOINT_PATH,
-    PATH_OF_ROLE,
     REPORT_NAME,
     WEIGHTS_NAME,
     exclude_path,
+    path_of_role,
 )
 from cleanclip.vocabulary.recipe import parse, to_json
 from cleanclip.vocabulary.report_kinds import AnyReport
@@ -125,7 +125,7 @@ def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:
 
 def _data(dataset: Mapping[str, Any], received: Sequence[Received]) -> dict[str, Any]:
     facts = {name: value for name, value in dataset.items() if name not in {"num_samples", "num_skipped"}}
-    return facts | {"files": _files(received, PATH_OF_ROLE[dataset["role"]])}
+    return facts | {"files": _files(received, path_of_role(dataset["role"]))}
 
 
 def _files(received: Sequence[Received], folder: str) -> list[dict[str, Any]]:
@@ -151,7 +151,7 @@ def _order(staged: Staged, job: ClaimedJob) -> dict[str, Any]:
         order["scan"] = to_json(parse(ScanOptions, job.spec["scan"]))
         order["null"] = chosen and {name: chosen[name] for name in ("name", "sha256")}
     sha256 = {one.path: one.sha256 for one in staged.received}
-    lists = {role: sha256[exclude_path(role)] for role in PATH_OF_ROLE if exclude_path(role) in sha256}
+    lists = {role: sha256[exclude_path(role)] for role in getattr(staged.spec, "exclude", ())}
     if lists:
         order["exclude"] = lists
     if (weights := sha256.get(f"{ANCHOR_PATH}/{WEIGHTS_NAME}")) is not None:

@@ -21,7 +21,6 @@ from cleanclip.vocabulary.jobspec import (
     PAIRS_PATH,
     TRAINING_PATH,
     WITHHELD_NAME,
-    JudgedSpec,
     LabelledPart,
     WithholdSpec,
     exclude_path,
@@ -42,9 +41,9 @@ def withhold(
 
     Unchanged where the set is too small. Raises AttemptFailed, Stopped, OSError.
     """
-    spec, known = staged.spec, staged.known
+    spec, known = staged.judged, staged.known
     labelled = next((one for one in staged.datasets if one["role"] == "labelled"), None)
-    if not isinstance(spec, JudgedSpec) or known is None or labelled is None:
+    if spec is None or known is None or labelled is None:
         return staged
     num = num_withheld(labelled["num_samples"] or 0)
     if num == 0:

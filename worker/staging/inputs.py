@@ -30,11 +30,11 @@ from cleanclip.vocabulary.jobspec import (
     CLASS_NAMES_NAME,
     CONFIG_NAME,
     NULL_PATH,
-    PATH_OF_ROLE,
     TEMPLATES_NAME,
     UPLOAD_PATH,
     WEIGHTS_NAME,
     exclude_path,
+    path_of_role,
 )
 from cleanclip.vocabulary.report_inputs import FetchedSource
 from cleanclip.vocabulary.vet_report import EXCLUDED_NAME
@@ -92,7 +92,7 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
     texts: dict[str, str] = {}
     datasets = []
     for one in kind.inputs:
-        its_id: str | None = getattr(job, one.column)
+        its_id = job.inputs.get(one.column)
         if one.fact is not None:
             facts[one.fact] = its_id is not None
         if its_id is None or one is SUSPECT:
@@ -104,8 +104,8 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         dataset = unit.datasets.get(job.project_id, its_id)
         role = one.roles[dataset.kind]
         facts.setdefault("data_kind", role)
-        files += _pinned(dataset, PATH_OF_ROLE[role])
-        texts |= override_texts(dataset, PATH_OF_ROLE[role])
+        files += _pinned(dataset, path_of_role(role))
+        texts |= override_texts(dataset, path_of_role(role))
         datasets.append(describe_dataset(dataset, role, job.spec))
         if role == "labelled":
             found |= _known_of(dataset, job.spec)
@@ -281,7 +281,7 @@ def list_dataset(
 
     Raises AttemptFailed, InvalidInput, StorageError.
     """
-    folder = PATH_OF_ROLE[dataset.kind.value]
+    folder = path_of_role(dataset.kind.value)
     if filename is not None:
         found = store.head(upload_key(dataset.project_id, str(dataset.upload_id)))
         name = filename if is_safe_name(filename) else "data.tar"

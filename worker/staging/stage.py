@@ -27,13 +27,14 @@ from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     CONFIG_NAME,
     NULL_PATH,
-    PATH_OF_ROLE,
     SPEC_NAME,
     UPLOAD_PATH,
     WEIGHTS_NAME,
     Inspection,
     JobSpec,
+    JudgedSpec,
     MaxRanks,
+    path_of_role,
 )
 from cleanclip.vocabulary.null_set import MAX_NULL_BYTES, NullSet, load_null
 from cleanclip.vocabulary.recipe import DeclaredOptions, parse
@@ -85,6 +86,11 @@ class Staged:
     """Of customers' jobs: what their reports must say, read before any child could change it."""
     withheld: WithheldImages | None = None
     """See `worker.publishing.withholding`."""
+
+    @property
+    def judged(self) -> JudgedSpec | None:
+        """What the child is told, of a job that ends with a verdict by limits."""
+        return self.spec if isinstance(self.spec, JudgedSpec) else None
 
     @property
     def most_weights_bytes(self) -> int:
@@ -232,7 +238,7 @@ def _listed(
     files = retry_while_unavailable(lambda: list_dataset(store, dataset, filename, limits), check)
     return Inputs(
         files=tuple(files),
-        texts=override_texts(dataset, PATH_OF_ROLE[dataset.kind.value]),
+        texts=override_texts(dataset, path_of_role(dataset.kind.value)),
         facts={"data_kind": dataset.kind.value, "max_skipped_share": dataset.max_skipped_share},
     )
 

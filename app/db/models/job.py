@@ -4,6 +4,7 @@
 and only ever added. The outbox holds what must be sent, written in the transaction that made it true.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import (
@@ -26,10 +27,6 @@ from app.domain.states import JobKind, JobPhase, JobState
 
 LOSS_CURVE = "loss_curve"
 """In the progress of a job that trained: [[step, loss], …], some hundred, over all attempts."""
-CHECKPOINT_COLUMNS = ("checkpoint_id", "anchor_checkpoint_id")
-"""Of `jobs`: each names a checkpoint that the job reads, its own first."""
-DATASET_COLUMNS = ("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id")
-"""Of `jobs`: each names a dataset that the job reads."""
 HAS_IMAGES: ColumnElement[bool] = literal_column(
     "jsonb_path_exists(jobs.spec, '$.*.*[*].image'::jsonpath)", Boolean
 )
@@ -135,14 +132,16 @@ class Job(Base):
     @property
     def checkpoint_ids(self) -> set[str]:
         """Of every checkpoint that it reads."""
-        named = (getattr(self, column) for column in CHECKPOINT_COLUMNS)
-        return {checkpoint_id for checkpoint_id in named if checkpoint_id is not None}
+        return set(self.named(CHECKPOINT_COLUMNS).values())
 
     @property
     def dataset_ids(self) -> set[str]:
         """Of every dataset that it reads."""
-        named = (getattr(self, column) for column in DATASET_COLUMNS)
-        return {dataset_id for dataset_id in named if dataset_id is not None}
+        return set(self.named(DATASET_COLUMNS).values())
+
+    def named(self, columns: Iterable[str]) -> dict[str, str]:
+        """The ids in these columns, where there are any."""
+        return {column: its_id for column in columns if (its_id := getattr(self, column)) is not None}
 
     @classmethod
     def reads_dataset(cls, dataset_id: str | ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
@@ -153,6 +152,16 @@ class Job(Base):
     def reads_checkpoint(cls, checkpoint_id: str | ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
         """A condition: the job reads that checkpoint, as whatever."""
         return or_(*(getattr(cls, column) == checkpoint_id for column in CHECKPOINT_COLUMNS))
+
+
+def _naming(table: str) -> tuple[str, ...]:
+    keys = ((one.name, key.target_fullname) for one in Job.__table__.columns for key in one.foreign_keys)
+    return tuple(name for name, target in keys if target == f"{table}.id")
+
+
+CHECKPOINT_COLUMNS, DATASET_COLUMNS = _naming("checkpoints"), _naming("datasets")
+"""Of `jobs`: each names a checkpoint, or a dataset, that the job reads."""
+INPUT_COLUMNS = (*CHECKPOINT_COLUMNS, *DATASET_COLUMNS)
 
 
 class JobEvent(Base):

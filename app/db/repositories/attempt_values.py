@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from app.db.models.job import LOSS_CURVE, Job
+from app.db.models.job import INPUT_COLUMNS, LOSS_CURVE, Job
 from app.domain.states import JobKind
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 
@@ -21,12 +21,8 @@ class ClaimedJob:
     attempt: int
     attempts_used: int
     max_attempts: int
-    checkpoint_id: str | None
-    dataset_id: str | None
-    labelled_dataset_id: str | None
-    retrieval_dataset_id: str | None = None
-    trusted_dataset_id: str | None = None
-    anchor_checkpoint_id: str | None = None
+    inputs: Mapping[str, str]
+    """The ids of what it reads, by the columns of its row."""
     spec: Mapping[str, Any]
     seed: int
     resume_state: Mapping[str, Any] | None
@@ -34,6 +30,14 @@ class ClaimedJob:
     """When a worker took it up first, by the database's clock."""
     loss_curve: Sequence[list[float]] = ()
     """[step, loss] of earlier attempts, to go on from."""
+
+    @property
+    def checkpoint_id(self) -> str | None:
+        return self.inputs.get("checkpoint_id")
+
+    @property
+    def dataset_id(self) -> str | None:
+        return self.inputs.get("dataset_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,5 +97,6 @@ def before_its_scan(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def claimed_job(job: Job) -> ClaimedJob:
     """The row of a job that was just claimed, as a value."""
-    same = {field.name: getattr(job, field.name) for field in fields(ClaimedJob) if field.name != LOSS_CURVE}
-    return ClaimedJob(**same, loss_curve=job.progress.get(LOSS_CURVE, ()))
+    own = {"inputs": job.named(INPUT_COLUMNS), LOSS_CURVE: job.progress.get(LOSS_CURVE, ())}
+    same = {one.name: getattr(job, one.name) for one in fields(ClaimedJob) if one.name not in own}
+    return ClaimedJob(**same, **own)

@@ -137,11 +137,11 @@ def _null(job: Job) -> dict[str, str]:
 
 def _search_line(job: Job, files: dict[str, Any]) -> str:
     part = KINDS[job.kind].option_part
-    words = ["cleanclip", KINDS[job.kind].command, *_pair("--checkpoint", job.checkpoint_id)]
-    words += _pair("--labelled", job.labelled_dataset_id)
-    words += _pair(f"--{job.spec.get('data_kind')}", job.dataset_id)
-    words += _pair("--trusted", job.trusted_dataset_id)
-    words += _pair("--anchor", job.anchor_checkpoint_id)
+    words = ["cleanclip", KINDS[job.kind].command]
+    for one in KINDS[job.kind].inputs:
+        is_main = one.folder is None and one.fact is None
+        option = job.spec.get("data_kind", "labelled") if is_main else one.name
+        words += _pair(f"--{option}", getattr(job, one.column))
     if options := _search_options(job, job.kind):
         files[f"{part}.json"] = options
         words += ["--options", f"{part}.json"]

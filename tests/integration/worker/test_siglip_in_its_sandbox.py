@@ -7,9 +7,9 @@ import pytest
 from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_SUCCEEDED,
-    PATH_OF_ROLE,
     TOKENIZERS_VARIABLE,
     AuditSpec,
+    path_of_role,
 )
 from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions
 from sanitizer.checkpoints.inspection import inspect_upload
@@ -26,7 +26,7 @@ def test_a_siglip_is_audited_in_its_sandbox(tmp_path: Path, monkeypatch: pytest.
     upload, job = tmp_path / "upload.safetensors", tmp_path / "job"
     write_siglip(upload, "huggingface")
     inspect_upload(upload, job / CHECKPOINT_PATH, declared=declared(digest), filename=upload.name)
-    write_answered(job / PATH_OF_ROLE["labelled"], job / CHECKPOINT_PATH, pictures(140), CLASS_NAMES)
+    write_answered(job / path_of_role("labelled"), job / CHECKPOINT_PATH, pictures(140), CLASS_NAMES)
     monkeypatch.delenv(TOKENIZERS_VARIABLE)
     spec = AuditSpec(audit=AuditOptions(target="dog", attacks=(BadNetOptions(),)))
     ran = run_child(tmp_path, spec, tokenizers_dir=tmp_path / "shelf")

@@ -13,13 +13,13 @@ from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
-    PATH_OF_ROLE,
     TOKENIZERS_VARIABLE,
     AuditSpec,
     InspectSpec,
     JobSpec,
     SanitizeSpec,
     ValidateSpec,
+    path_of_role,
 )
 from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
 from sanitizer.checkpoints.inspection import inspect_upload
@@ -95,7 +95,7 @@ def test_only_the_child_of_a_siglip_loads_timm_and_it_does_its_job(
     upload = tmp_path / "upload.safetensors"
     write_siglip(upload, "huggingface")
     inspect_upload(upload, tmp_path / CHECKPOINT_PATH, declared=declared(digest), filename=upload.name)
-    labelled = tmp_path / PATH_OF_ROLE["labelled"]
+    labelled = tmp_path / path_of_role("labelled")
     write_answered(labelled, tmp_path / CHECKPOINT_PATH, pictures(140), CLASS_NAMES)
     audit = AuditOptions(target="dog", attacks=(BadNetOptions(),))
     found = child_of(tmp_path, AuditSpec(audit=audit))
