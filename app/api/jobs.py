@@ -38,7 +38,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 @router.post(
     "",
-    summary="Order a sanitize, audit, scan or vet job",
+    summary="Order a job",
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409, 413, 422),

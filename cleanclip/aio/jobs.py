@@ -43,7 +43,8 @@ class Jobs:
         **parts: Mapping[str, Any],
     ) -> Job:
         """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing;
-        'scan' looks for a trigger that nobody named; 'vet' finds the samples of a dataset that look poisoned.
+        'scan' looks for a trigger that nobody named, 'text_scan' for words that lead texts to one class;
+        'vet' finds the samples of a dataset that look poisoned.
 
         `audit` names the labelled dataset and the target, {"dataset_id": "ds_…", "target": "banana"}, and
         may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id"), a scan whose found triggers

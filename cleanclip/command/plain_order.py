@@ -1,6 +1,6 @@
 """Orders of kinds that read one dataset with the model: the dataset, and options as JSON."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -11,7 +11,7 @@ from cleanclip.command import completion, values
 from cleanclip.command.checkpoint_order import AnchorOption, JobOrder
 from cleanclip.command.commands import command_of
 from cleanclip.command.steps import Order, named
-from cleanclip.kinds.kind import SUSPECT, Input, Kind
+from cleanclip.kinds.kind import DATA_TITLES, SUSPECT, Input, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,24 +19,6 @@ class PlainOrder(JobOrder):
     """An order of the kind of job `ordered`."""
 
     ordered: ClassVar[Kind]
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            "--pairs",
-            metavar="DATASET|URI",
-            help="The image-caption pairs to read: an id, or s3://….",
-            autocompletion=completion.pairs,
-        ),
-    ] = None
-    labelled: Annotated[
-        str | None,
-        typer.Option(
-            "--labelled",
-            metavar="DATASET|URI",
-            help="Instead of --pairs: the labelled images to read.",
-            autocompletion=completion.labelled,
-        ),
-    ] = None
     options: Annotated[
         Path | None,
         typer.Option("--options", metavar="FILE", help="Options as JSON; other options override it."),
@@ -44,14 +26,16 @@ class PlainOrder(JobOrder):
 
     def order(self) -> Order:
         """Raises typer.BadParameter, Unreadable."""
-        if (self.pairs is None) == (self.labelled is None):
-            raise typer.BadParameter("Give --pairs or --labelled: the dataset to read.")
-        kind = "labelled" if self.pairs is None else "pairs"
+        data = {kind: its_id for kind in main(self.ordered).roles if (its_id := getattr(self, kind))}
+        if len(data) != 1:
+            options = " or ".join(f"--{kind}" for kind in main(self.ordered).roles)
+            raise typer.BadParameter(f"Give {options}: the dataset to read.")
+        ((kind, its_id),) = data.items()
         return Order(
             body={"kind": self.ordered.name, self.ordered.option_part: self.part(), **self.about()},
             **self.subject(),
             data=named(
-                read=(self.pairs or self.labelled, kind),
+                read=(its_id, kind),
                 **{
                     one.name: (getattr(self, one.name), kind)
                     for one in further(self.ordered)
@@ -67,28 +51,48 @@ class PlainOrder(JobOrder):
         return options | {name: value for name, value in given.items() if value is not None}
 
 
+def main(kind: Kind) -> Input:
+    """The dataset that the order is about."""
+    return next(one for one in kind.inputs if one.folder is None)
+
+
 def further(kind: Kind) -> list[Input]:
-    """What it reads beside the checkpoint and the dataset that the order is about."""
-    main = next(one for one in kind.inputs if one.folder is None)
-    return [one for one in kind.inputs if one not in (SUSPECT, main)]
+    """What it reads beside the checkpoint and that dataset."""
+    return [one for one in kind.inputs if one not in (SUSPECT, main(kind))]
 
 
-def command_for(kind: Kind) -> Callable[..., None]:
-    """The command that orders it, with an option for each further input."""
-    order = make_dataclass(
+def command_for(kind: Kind, order: type[PlainOrder] = PlainOrder) -> Callable[..., None]:
+    """The command that orders it: the options of `order`, and one for each input."""
+    whole = make_dataclass(
         "_Order",
-        [(one.name, _option(one), field(default=None)) for one in further(kind)],
-        bases=(PlainOrder,),
-        namespace={"__doc__": f"{kind.about}\n\n{_example(kind)}", "ordered": kind},
+        [*_data(main(kind)), *((one.name, _option(one), field(default=None)) for one in further(kind))],
+        bases=(order,),
+        namespace={
+            "__doc__": f"{kind.about}\n\n{_example(kind)}" if order is PlainOrder else order.__doc__,
+            "ordered": kind,
+        },
         frozen=True,
         kw_only=True,
     )
-    return command_of(order, kind.command)
+    return command_of(whole, kind.command)
+
+
+def _data(one: Input) -> Iterator[tuple[str, Any, Any]]:
+    """An option for each kind that the dataset may have."""
+    first, *_ = one.roles
+    for kind in one.roles:
+        title = DATA_TITLES[kind].lower()
+        text = (
+            f"The {title} to read: an id, or s3://…." if kind == first else f"Instead of --{first}: {title}."
+        )
+        option = typer.Option(
+            f"--{kind}", metavar="DATASET|URI", help=text, autocompletion=getattr(completion, kind)
+        )
+        yield kind, Annotated[str | None, option], field(default=None)
 
 
 def _example(kind: Kind) -> str:
-    main = next(one for one in kind.inputs if one.folder is None)
-    data = next(iter(main.roles))
+    data = next(iter(main(kind).roles))
     return f"Example: cleanclip {kind.command} --checkpoint ckpt_… --{data} ds_… --wait"
 
 

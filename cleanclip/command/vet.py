@@ -1,15 +1,12 @@
 """`vet`: which samples of a dataset look poisoned?"""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import typer
 
-from cleanclip.command.checkpoint_order import AnchorOption
-from cleanclip.command.commands import command_of
 from cleanclip.command.option_fields import option_of
-from cleanclip.command.plain_order import PlainOrder
-from cleanclip.kinds.kind import Kind
+from cleanclip.command.plain_order import PlainOrder, command_for
 from cleanclip.kinds.vet import VET
 from cleanclip.vocabulary.vet_options import VetOptions
 
@@ -27,16 +24,6 @@ class VetOrder(PlainOrder):
     Example: cleanclip vet --checkpoint ckpt_… --labelled ds_… --anchor ckpt_… --share 0.02 --download vetted
     """
 
-    ordered: ClassVar[Kind] = VET
-    trusted: Annotated[
-        str | None,
-        typer.Option(
-            "--trusted",
-            metavar="DATASET|URI",
-            help="Samples of the same kind that you trust: an id, or s3://….",
-        ),
-    ] = None
-    anchor: AnchorOption = None
     share: Annotated[float | None, option_of(VetOptions, "share")] = None
     score: Annotated[
         list[str] | None,
@@ -48,4 +35,4 @@ class VetOrder(PlainOrder):
         return super().part() | {name: value for name, value in given.items() if value is not None}
 
 
-vet = command_of(VetOrder, "vet")
+vet = command_for(VET, VetOrder)

@@ -59,6 +59,12 @@ def combined_of(shares: Sequence[float]) -> float:
     return 0.5 - math.atan(mean) / math.pi
 
 
+NOT_MEASURED = (
+    "How much of a poison is among them was not measured: that needs trusted samples and a score that reads "
+    "captions."
+)
+
+
 def reason_of(share: float, basis: Basis, names: Iterable[ScoreName]) -> str:
     """Why the samples of a list are to be left out."""
     by = "p-values against trusted samples" if basis == "p_values" else "ranks"

@@ -18,7 +18,7 @@ from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobKind, JobState
-from app.ledger.check import check
+from app.ledger.check import MUST_HAVE, check
 from app.local.stack import Stack
 from app.settings import DatasetSettings, Settings
 from app.storage.s3 import S3Store
@@ -30,6 +30,10 @@ from tests.integration.worker.world import AUDIT, RECIPE, World
 from worker.sweeper import SweepOptions, sweep_once
 
 SOMEWHERE_ELSE = "outputs/prj_nobody/job_nobody/attempt-1/model.safetensors"
+
+
+def test_the_files_of_every_kind_are_known() -> None:
+    assert set(MUST_HAVE) == set(JobKind)
 
 
 @pytest.fixture(scope="module")

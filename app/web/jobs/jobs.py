@@ -112,6 +112,7 @@ def show_jobs(
         wanted=wanted,
         has_checkpoint=has_checkpoint,
         states=list(JobState),
+        kinds=[kind for kind in JobKind if kind in PUBLIC_KINDS],
         older=matches.older and link(HERE, query, after=matches.older),
         newer=matches.newer and link(HERE, query, before=matches.newer),
         newest=link(HERE, query) if after or before else None,

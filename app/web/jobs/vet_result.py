@@ -9,7 +9,7 @@ from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.vetting import vet_sections
-from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
+from cleanclip.vocabulary.vet_report import NOT_MEASURED, VetReport, load_vet_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,4 @@ def vet_result(report: VetReport) -> VetResult:
 
 
 def _known(report: VetReport) -> str:
-    if report.measured:
-        return report.measured[0].sentence
-    return "How much of a poison is among them was not measured: that needs trusted samples."
+    return report.measured[0].sentence if report.measured else NOT_MEASURED
