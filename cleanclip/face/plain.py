@@ -4,7 +4,6 @@ from cleanclip.face import sentences
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import environment, made_with
 from cleanclip.face.markdown import MAX_WARNINGS, code, text
-from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report_kinds import PlainReport, digests
@@ -18,7 +17,7 @@ def render_plain_html(report: PlainReport) -> str:
         .get_template("plain_report.html.j2")
         .render(
             report=report,
-            title=KINDS[report.kind].title,
+            title=report.kind.replace("_", " ").capitalize(),
             created=sentences.time(report.created_at),
             sections=plain_sections(report),
             made_with=made_with(),
