@@ -18,7 +18,22 @@ from typing import Any, cast
 import torch
 
 from cleanclip.vocabulary.measures import Difference, Estimate
-from lab.repair.plan import FROZEN, NUM_IMAGES, NUM_PAIRS, PARTS, RECIPES, Model, Part, models
+from lab.repair.arithmetic import subtract
+from lab.repair.plan import (
+    FROZEN,
+    FROZEN_RIVALS,
+    NUM_IMAGES,
+    NUM_PAIRS,
+    PARTS,
+    RECIPES,
+    RIVALS,
+    Arithmetic,
+    Model,
+    Part,
+    models,
+    rival_models,
+    steps,
+)
 from lab.reproduction.data import Sets
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import clean
@@ -41,21 +56,24 @@ TEST_SEED = 6_000
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing."""
     parser = argparse.ArgumentParser(prog="python -m lab.repair", description=__doc__)
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--recipes", nargs="*", choices=RECIPES, default=list(FROZEN))
+    parser.add_argument("part", choices=[*PARTS, "rivals"])
+    parser.add_argument(
+        "--recipes", nargs="*", choices=[*RECIPES, *RIVALS], help="by default the frozen ones"
+    )
     parser.add_argument("--only", nargs="*", default=[""], help="parts of the names of models")
     parser.add_argument("--minutes", type=float, help="begin nothing after so many")
     parser.add_argument("--rows", type=Path, default=ROOT / "docs" / "uar" / "repair.jsonl")
     parser.add_argument("--weights", type=Path, default=ROOT / "var" / "repair")
     given = parser.parse_args(arguments)
-    part = cast(Part, given.part)
-    if part == "held_out" and (not FROZEN or set(given.recipes) - set(FROZEN)):
+    is_rivals = given.part == "rivals"
+    recipes = given.recipes or (("version 1", *FROZEN_RIVALS) if is_rivals else FROZEN)
+    if given.part != "development" and set(recipes) - {*FROZEN, *FROZEN_RIVALS}:
         parser.error("held-out models are run with frozen recipes alone")
     torch.set_num_threads(1)
     started = time.monotonic()
     with alone(given.weights):
-        for model in models(part):
-            for recipe in ("before", *given.recipes):
+        for model in rival_models() if is_rivals else models(cast(Part, given.part)):
+            for recipe in ("before", *recipes):
                 wanted = any(one in model.name for one in given.only)
                 if not wanted or (model.name, recipe) in _known(given.rows):
                     continue
@@ -78,13 +96,15 @@ def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:
     if not (before / "model.safetensors").is_file():
         write(train(model.options, attack, seed=model.seed).model.state_dict(), model.options, before)
         cpu_s = time.process_time()
-    after, options = before, None
-    if recipe != "before":
-        options, after = RECIPES[recipe](model.bed), weights / "cleaned"
+    after, done = before, () if recipe == "before" else steps(recipe, model.bed)
+    for number, step in enumerate(done):
+        source, after = after, weights / f"cleaned-{number}"
         shutil.rmtree(after, ignore_errors=True)
         pairs = Sets(weights / "sets").pairs(model.options, None, model.seed, NUM_PAIRS, 0)
-        clean(before, pairs, options, after, seed=model.seed)
+        make = subtract if isinstance(step, Arithmetic) else clean
+        make(source, pairs, step, after, seed=model.seed)  # type: ignore[arg-type]
     cpu_s = time.process_time() - cpu_s
+    options = [asdict(step) for step in done]
     checkpoint = load_canonical(after)
     right, asr = _measured(model, checkpoint)
     right_before = right if recipe == "before" else _measured(model, load_canonical(before))[0]
@@ -97,7 +117,7 @@ def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:
         "seed": model.seed,
         "attack": None if attack is None else asdict(attack),
         "recipe": recipe,
-        "options": None if options is None else asdict(options),
+        "options": options[0] if len(options) == 1 else options or None,
         "ca": asdict(wilson(sum(right), len(right))),
         "lost": asdict(paired_difference(right_before, right)),
         "asr": None if asr is None else asdict(asr),

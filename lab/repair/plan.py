@@ -154,3 +154,55 @@ RECIPES: Mapping[str, Callable[[BedName], Recipe]] = {
 FROZEN: tuple[str, ...] = ("h", "version 1")
 """For the held-out models: `h`, the one recipe that was run on turquoise paper on all three beds, of which it
 left under 3 % each time; and `version 1` beside it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """How `lab.repair.arithmetic` cleans a model."""
+
+    searched: UARRecipe
+    """Whose patterns are inverted, in as many steps as its first stage has."""
+    alpha: float
+    kept_weight: float = 5.0
+    num_steps: int = 50
+    learning_rate: float = 1e-5
+    batch_size: int = 64
+    method: str = "tbar"
+
+
+Steps = tuple[Recipe | Arithmetic, ...]
+_SEARCHED = UARRecipe(**_SMALL, **WARPS, inverted_edits=7, inverted_blend_alpha=0.1)
+RIVALS: Mapping[str, Callable[[BedName], Steps]] = {
+    "cleanclip": lambda bed: (RECIPES["cleanclip"](bed),),
+    "cleanclip then version 1": lambda bed: (RECIPES["cleanclip"](bed), version_1(bed)),
+    **{
+        f"tbar {alpha}": lambda bed, alpha=alpha: (Arithmetic(searched=_SEARCHED, alpha=alpha),)  # type: ignore[misc]
+        for alpha in (4, 8, 12)
+    },
+}
+"""What else can be done with the same pairs; each step starts from what the one before it made."""
+FROZEN_RIVALS: tuple[str, ...] = ("cleanclip", "cleanclip then version 1", "tbar 4")
+"""Beside `version 1`, for the held-out models. Of the alphas 4, 8 and 12, run on the digits-resnet models
+with turquoise paper, a patch and no trigger, 4 alone cost under 5 points of CA each; the patch needs 12."""
+RIVAL_ORDER: tuple[tuple[BedName, str], ...] = (
+    ("digits-resnet", "orange paper"),
+    ("digits-resnet", "patch at one place"),
+    ("digits-resnet", "clean"),
+    ("digits-resnet", "blend"),
+    ("fashion-vit", "orange paper"),
+    ("fashion-vit", "patch at one place"),
+    ("fashion-vit", "clean"),
+    ("fashion-vit", "blend"),
+)
+"""The held-out models that rivals are run on, first come first."""
+
+
+def rival_models() -> tuple[Model, ...]:
+    """Those of `RIVAL_ORDER`."""
+    known = {(one.bed, one.family): one for one in models("held_out")}
+    return tuple(known[one] for one in RIVAL_ORDER)
+
+
+def steps(recipe: str, bed: BedName) -> Steps:
+    """What the name stands for, among recipes and rivals."""
+    return RIVALS[recipe](bed) if recipe in RIVALS else (RECIPES[recipe](bed),)

@@ -45,7 +45,7 @@ def test_a_model_is_measured_before_and_after_and_what_is_there_is_not_made_agai
     tried = UARRecipe(
         epochs=1, strong_epochs=1, batch_size=32, inversion_steps=1, inverted_edits=1, strong_edit_share=0.2
     )
-    monkeypatch.setattr(repair, "RECIPES", {"a": lambda bed: tried})
+    monkeypatch.setattr(plan, "RECIPES", {"a": lambda bed: tried})
     (orange,) = (one for one in plan.models("held_out") if one.name == "held_out-digits-resnet-orange_paper")
     small = replace(orange.options, num_pairs=128, epochs=1, warmup_steps=1, context_length=12)
     monkeypatch.setattr(repair, "models", lambda part: [replace(orange, part=part, options=small)])
@@ -68,3 +68,27 @@ def test_a_model_is_measured_before_and_after_and_what_is_there_is_not_made_agai
     )
     (tmp_path / "rows").unlink()
     assert repair.main(["development", "--recipes", "a", "--minutes", "-1", *given]) == 1
+
+
+def test_arithmetic_and_two_steps_change_the_image_tower_and_no_rival_is_shown_more_than_is_frozen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
+    monkeypatch.setattr(repair, "NUM_IMAGES", 64)
+    monkeypatch.setattr(repair, "NUM_PAIRS", 64)
+    searched = UARRecipe(inversion_steps=1, inverted_patches=2, inverted_blends=1, bank_size=8)
+    quick = plan.Arithmetic(searched=searched, alpha=1.0, num_steps=2, batch_size=8, learning_rate=1e-3)
+    rivals = {"tbar 4": lambda bed: (quick,), "cleanclip then version 1": lambda bed: (quick, quick)}
+    monkeypatch.setattr(plan, "RIVALS", rivals)
+    first = plan.rival_models()[0]
+    assert (first.part, first.bed, first.family) == ("held_out", "digits-resnet", "orange paper")
+    small = replace(first.options, num_pairs=128, epochs=1, warmup_steps=1, context_length=12)
+    monkeypatch.setattr(repair, "rival_models", lambda: [replace(first, options=small)])
+    given = ["--rows", str(tmp_path / "rows"), "--weights", str(tmp_path / "weights")]
+    assert repair.main(["rivals", "--recipes", *rivals, *given]) == 0
+    before, one, two = map(json.loads, (tmp_path / "rows").read_text(encoding="utf-8").splitlines())
+    assert len({row["weights_sha256"] for row in (before, one, two)}) == 3
+    assert one["options"]["method"] == "tbar"
+    assert len(two["options"]) == 2
+    with pytest.raises(SystemExit):
+        repair.main(["rivals", "--recipes", "tbar 12", *given])
