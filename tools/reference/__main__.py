@@ -35,6 +35,7 @@ PAGES = (
     ROOT / "docs" / "how-to" / "build-a-null.md",
     ROOT / "docs" / "text-side.md",
     ROOT / "docs" / "uar" / "edits.md",
+    ROOT / "docs" / "uar" / "rivals.md",
     ROOT / "docs" / "uar" / "siglip.md",
 )
 MAKERS: Mapping[str, Maker] = {

@@ -1,4 +1,4 @@
-"""The tables of docs/uar/edits.md, from the raw rows of `python -m lab.repair`."""
+"""The tables of docs/uar/edits.md and docs/uar/rivals.md, from the raw rows of `python -m lab.repair`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,11 +9,19 @@ from typing import Any
 
 from cleanclip.vocabulary.measures import Difference, Estimate
 from cleanclip.vocabulary.recipe import UARRecipe
-from lab.repair.plan import FROZEN, RECIPES, Part, models
+from lab.repair.plan import FROZEN, RECIPES, RIVALS, Part, models, rival_models
 from tools.reference.markdown import Maker, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar" / "repair.jsonl"
-_NAMES = {"version 1": "`uar`", "h": "`uar` with edits"}
+_NAMES = {
+    "before": "before",
+    "version 1": "`uar`",
+    "h": "`uar` with edits",
+    "cleanclip": "CleanCLIP",
+    "cleanclip then version 1": "CleanCLIP, then `uar`",
+    **{one: f"arithmetic, alpha {one.split()[1]}" for one in RIVALS if one.startswith("tbar ")},
+}
+_IMPLANTED = 0.5
 _UNCHANGED = ("learning_rate", "warmup_steps", "batch_size")
 
 
@@ -44,7 +52,10 @@ def _of_models(part: Part) -> Iterator[list[str]]:
 def tried(_kept: object = None) -> str:
     """Every recipe that was tried on a development model, what it changes, and what it gave."""
     known = [
-        (model, one) for one in RECIPES for model in models("development") if (model.name, one) in rows()
+        (model, one)
+        for one in RECIPES
+        for model in models("development")
+        if one not in RIVALS and (model.name, one) in rows()
     ]
     usual = asdict(UARRecipe())
 
@@ -58,6 +69,25 @@ def tried(_kept: object = None) -> str:
         where = f"{model.bed}, {model.family}"
         lines.append([recipe, changed(recipe, row["options"]) or "–", where, _asr(row), _lost(row)])
     return table(["recipe", "what it changes", "model", "ASR", "CA lost"], lines)
+
+
+def rivals(part: Part) -> str:
+    """What `uar` and its rivals make of each model that a rival was run on, and the models still to be run."""
+    lines = []
+    for model in rival_models() if part == "held_out" else models(part):
+        found = {one: rows().get((model.name, one)) for one in ("before", "version 1", *RIVALS)}
+        is_run = any(found[one] for one in RIVALS)
+        where, before = [model.bed.replace("-", ", "), model.family, model.seed], found["before"]
+        if before is None or not is_run:
+            lines += [[*where, "not run", "–", "–", "–", "–"]] if part == "held_out" else []
+            continue
+        weak = before["asr"] is not None and Estimate(**before["asr"]).value < _IMPLANTED
+        for one, row in found.items():
+            if row is not None:
+                name = _NAMES[one] + (" (not implanted)" if weak else "")
+                num = "–" if row["asr"] is None else f"{row['asr']['n']:,}"
+                lines.append([*where, name, num, _asr(row), f"{row['lost']['n']:,}", _lost(row)])
+    return table(["data, tower", "trigger", "seed", "method", "n of ASR", "ASR", "n", "CA lost"], lines)
 
 
 def _asr(row: Mapping[str, Any] | None) -> str:
@@ -78,4 +108,6 @@ MAKERS: Mapping[str, Maker] = {
     "repair held out": lambda kept: by_model("held_out"),
     "repair development": lambda kept: by_model("development"),
     "repair tried": tried,
+    "rivals held out": lambda kept: rivals("held_out"),
+    "rivals development": lambda kept: rivals("development"),
 }
