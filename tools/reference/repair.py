@@ -43,7 +43,7 @@ def _of_models(part: Part) -> Iterator[list[str]]:
     for model in models(part):
         before = rows().get((model.name, "before"))
         found = [rows().get((model.name, one)) for one in FROZEN]
-        if before is None or not any(found):
+        if before is None or found[0] is None:
             continue
         cells = [cell for row in found for cell in (_asr(row), _lost(row))]
         yield [model.bed.replace("-", ", "), model.family, _asr(before), *cells]
@@ -60,7 +60,7 @@ def tried(_kept: object = None) -> str:
     usual = asdict(UARRecipe())
 
     def changed(recipe: str, options: Mapping[str, Any]) -> str:
-        differs = {name: value for name, value in options.items() if usual[name] != value}
+        differs = {name: value for name, value in options.items() if value != usual[name] and value != []}
         return ", ".join(f"{name} {value:g}" for name, value in differs.items() if name not in _UNCHANGED)
 
     lines = []
@@ -72,7 +72,7 @@ def tried(_kept: object = None) -> str:
 
 
 def rivals(part: Part) -> str:
-    """What `uar` and its rivals make of each model that a rival was run on, and the models still to be run."""
+    """What `uar` and its rivals make of each model, and which held-out models are still to be run."""
     lines = []
     for model in rival_models() if part == "held_out" else models(part):
         found = {one: rows().get((model.name, one)) for one in ("before", "version 1", *RIVALS)}
@@ -86,7 +86,8 @@ def rivals(part: Part) -> str:
             if row is not None:
                 name = _NAMES[one] + (" (not implanted)" if weak else "")
                 num = "–" if row["asr"] is None else f"{row['asr']['n']:,}"
-                lines.append([*where, name, num, _asr(row), f"{row['lost']['n']:,}", _lost(row)])
+                lost = "–" if one == "before" else _lost(row)
+                lines.append([*where, name, num, _asr(row), f"{row['ca']['n']:,}", lost])
     return table(["data, tower", "trigger", "seed", "method", "n of ASR", "ASR", "n", "CA lost"], lines)
 
 
