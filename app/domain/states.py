@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from app.domain.errors import Conflict
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import KINDS, PUBLIC
 
 
 class JobKind(StrEnum):
@@ -37,7 +37,7 @@ RESUMABLE_ENDINGS = frozenset(
 one of them the next attempt goes on from what this one saved; after every other ending, those that are added
 later included, it begins with nothing of an earlier attempt (docs/decisions/0015)."""
 RESUMABLE = frozenset(kind for kind in JobKind if KINDS[kind].is_resumable)
-PUBLIC_KINDS = frozenset(kind for kind in JobKind if KINDS[kind].is_public)
+PUBLIC_KINDS = frozenset(JobKind(name) for name in PUBLIC)
 """The kinds that customers create and list."""
 
 

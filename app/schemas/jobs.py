@@ -12,7 +12,7 @@ from app.schemas.orders import OWN_BODIES, PLAINLY_ORDERED, JobAudit, ordered_pa
 from app.schemas.rebounds import ReboundOut
 from app.schemas.scans import ControlOut, OrderedScan, ScanResultOut
 from app.schemas.vettings import VetResultOut
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import KINDS, PUBLIC
 from cleanclip.vocabulary.audit_figures import AttackChange, AuditFigures
 from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.measures import Difference
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     KindName = str
     PhaseName = str
 else:
-    _PUBLIC = [kind for kind in KINDS.values() if kind.is_public]
-    KindName = Literal[tuple(kind.name for kind in _PUBLIC)]
-    PhaseName = Literal[tuple(dict.fromkeys(phase for kind in _PUBLIC for phase in kind.phases))]
+    KindName = Literal[tuple(PUBLIC)]
+    PhaseName = Literal[tuple(dict.fromkeys(phase for kind in PUBLIC.values() for phase in kind.phases))]
 
 
 class PhaseOut(WireOut):

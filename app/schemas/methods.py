@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from pydantic import TypeAdapter
 
 from app.schemas.common import WireOut
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import PUBLIC
 from cleanclip.vocabulary import recipe
 from cleanclip.vocabulary.recommended import RECOMMENDATIONS, Family, Size
 from cleanclip.vocabulary.scan_options import ScanOptions
@@ -21,11 +21,7 @@ TAG_FIELDS = ("kind", "attack", "method")
 """The fields by which the members of a union are told apart on the wire."""
 TAG_LEFT_OUT = {"/recipe": ("method", recipe.CleanCLIPRecipe.method)}
 """Where such a field may be left out, and what is meant then."""
-KNOWN_TAGS = frozenset(
-    {kind.name for kind in KINDS.values() if kind.is_public}
-    | {kind.method for kind in _METHODS}
-    | {kind.attack for kind in _ATTACKS}
-)
+KNOWN_TAGS = frozenset({*PUBLIC} | {kind.method for kind in _METHODS} | {kind.attack for kind in _ATTACKS})
 
 
 class OptionsOut(WireOut):

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from app.db.models.job import Job
 from app.domain import limits
 from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import KINDS, PUBLIC
 from cleanclip.kinds.kind import Kind
 from cleanclip.vocabulary.bounds import ShortText
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, scans_first
@@ -340,9 +340,7 @@ def _dry_run_of(order: type[OrderIn]) -> type[OrderIn]:
 
 _BODIES: tuple[type[OrderIn], ...] = (SanitizeJobIn, AuditJobIn, ScanJobIn)
 _OF_THEM = {get_args(one.model_fields["kind"].annotation)[0] for one in _BODIES}
-PLAINLY_ORDERED: Mapping[str, Kind] = {
-    name: kind for name, kind in KINDS.items() if kind.is_public and name not in _OF_THEM
-}
+PLAINLY_ORDERED: Mapping[str, Kind] = {name: kind for name, kind in PUBLIC.items() if name not in _OF_THEM}
 """Kinds whose order is made of their value alone."""
 OWN_BODIES: Mapping[str, type[OrderIn]] = {name: _order_of(kind) for name, kind in PLAINLY_ORDERED.items()}
 ORDERS = (*_BODIES, *OWN_BODIES.values())

@@ -32,9 +32,8 @@ from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.vet_options import VetOptions
 
 SUSPECT, ANCHOR = "checkpoint_id", "anchor_checkpoint_id"
-MAIN, LABELLED, RETRIEVAL, TRUSTED = (
-    f"{name}dataset_id" for name in ("", "labelled_", "retrieval_", "trusted_")
-)
+MAIN, LABELLED = "dataset_id", "labelled_dataset_id"
+RETRIEVAL, TRUSTED = "retrieval_dataset_id", "trusted_dataset_id"
 """Where a row, and an order, has the ids of what it reads. Which kind reads what: `cleanclip.kinds`."""
 
 

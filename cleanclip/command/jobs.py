@@ -12,13 +12,12 @@ from cleanclip.command.gate import AllowFlag, FailOnOption, UncheckedFlag
 from cleanclip.command.listing import AfterOption, LimitOption, NameArgument, StateOption
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import PUBLIC
 from cleanclip.models import Job
 from cleanclip.sync.client import Client
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", autocompletion=completion.jobs)]
 
-_KINDS = [one.name for one in KINDS.values() if one.is_public]
 jobs = Commands(no_args_is_help=True, help="List, follow, pause, resume, retry and delete jobs.")
 
 
@@ -27,7 +26,7 @@ def list_jobs(
     context: typer.Context,
     *,
     state: StateOption = None,
-    kind: Annotated[str | None, typer.Option(help=f"{', '.join(_KINDS)}.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"{', '.join(PUBLIC)}.")] = None,
     limit: LimitOption = 20,
     after: AfterOption = None,
     as_json: JsonFlag = False,

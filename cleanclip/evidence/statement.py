@@ -19,7 +19,7 @@ from cleanclip.evidence.findings import (
     other_file,
 )
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import KINDS, PUBLIC
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_inputs import DataRole, FetchedSource
@@ -72,7 +72,7 @@ class Upload(Part):
 
 
 def _public(kind: str) -> str:
-    if kind not in KINDS or not KINDS[kind].is_public:
+    if kind not in PUBLIC:
         raise ValueError("is no kind of job whose files are signed")
     return kind
 

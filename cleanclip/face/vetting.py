@@ -8,7 +8,7 @@ from cleanclip.face.markdown import MAX_WARNINGS, code, text
 from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
 from cleanclip.vocabulary.untrusted import rows
 from cleanclip.vocabulary.vet_options import ScoreName
-from cleanclip.vocabulary.vet_report import NOT_MEASURED, VetReport
+from cleanclip.vocabulary.vet_report import VetReport
 
 TITLES: dict[ScoreName, str] = {
     "local_density": "Local density",
@@ -37,7 +37,6 @@ def render_vet_html(report: VetReport) -> str:
             report=report,
             created=sentences.time(report.created_at),
             titles=TITLES,
-            not_measured=NOT_MEASURED,
             sections=vet_sections(report),
             made_with=made_with(),
         )

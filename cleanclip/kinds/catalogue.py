@@ -14,3 +14,5 @@ from cleanclip.kinds.vet import VET
 KINDS: Mapping[str, Kind] = {
     kind.name: kind for kind in (INSPECT, VALIDATE, SANITIZE, AUDIT, SCAN, TEXT_SCAN, VET)
 }
+PUBLIC: Mapping[str, Kind] = {name: kind for name, kind in KINDS.items() if kind.is_public}
+"""Those that customers order and list."""

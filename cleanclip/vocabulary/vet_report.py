@@ -59,12 +59,6 @@ def combined_of(shares: Sequence[float]) -> float:
     return 0.5 - math.atan(mean) / math.pi
 
 
-NOT_MEASURED = (
-    "How much of a poison is among them was not measured: that needs trusted samples and a score that reads "
-    "captions."
-)
-
-
 def reason_of(share: float, basis: Basis, names: Iterable[ScoreName]) -> str:
     """Why the samples of a list are to be left out."""
     by = "p-values against trusted samples" if basis == "p_values" else "ranks"
@@ -229,6 +223,14 @@ class VetReport:
         return tuple(
             LevelCount(level=level, num=num, expected=level * self.set_aside.of)
             for level, num in zip(LEVELS, self.num_at_levels, strict=False)
+        )
+
+    @property
+    def recalls(self) -> tuple[str, ...]:
+        """What is known of how much of a poison is among the samples that are set aside, in sentences."""
+        return tuple(one.sentence for one in self.measured) or (
+            "How much of a poison is among them was not measured: that needs trusted samples and a score "
+            "that reads captions.",
         )
 
     @property

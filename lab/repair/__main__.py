@@ -101,8 +101,10 @@ def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:
         source, after = after, weights / f"cleaned-{number}"
         shutil.rmtree(after, ignore_errors=True)
         pairs = Sets(weights / "sets").pairs(model.options, None, model.seed, NUM_PAIRS, 0)
-        make = subtract if isinstance(step, Arithmetic) else clean
-        make(source, pairs, step, after, seed=model.seed)  # type: ignore[arg-type]
+        if isinstance(step, Arithmetic):
+            subtract(source, pairs, step, after, seed=model.seed)
+        else:
+            clean(source, pairs, step, after, seed=model.seed)
     cpu_s = time.process_time() - cpu_s
     options = [asdict(step) for step in done]
     checkpoint = load_canonical(after)

@@ -20,6 +20,7 @@ from app.web.jobs.job_story import phase_title
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Reader
+from cleanclip.kinds.catalogue import PUBLIC
 
 PER_PAGE = 25
 HERE = "/ui/jobs"
@@ -112,7 +113,7 @@ def show_jobs(
         wanted=wanted,
         has_checkpoint=has_checkpoint,
         states=list(JobState),
-        kinds=[kind for kind in JobKind if kind in PUBLIC_KINDS],
+        kinds=list(PUBLIC),
         older=matches.older and link(HERE, query, after=matches.older),
         newer=matches.newer and link(HERE, query, before=matches.newer),
         newest=link(HERE, query) if after or before else None,

@@ -21,7 +21,7 @@ from app.web.jobs import options, order_page
 from app.web.jobs.order_page import Choices, OrderDraft, OrderPage
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
 from app.web.kit.visitor import Form, Runner
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import PUBLIC
 from cleanclip.kinds.kind import Kind
 from cleanclip.vocabulary.scan_options import ScanOptions
 
@@ -129,6 +129,6 @@ def _take_orders(kind: Kind) -> None:
     page.take_orders(router)
 
 
-for _kind in KINDS.values():
-    if _kind.is_public and _kind.page != "jobs":
+for _kind in PUBLIC.values():
+    if _kind.page != "jobs":
         _take_orders(_kind)

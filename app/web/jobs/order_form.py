@@ -15,7 +15,7 @@ from app.schemas.orders import JobIn
 from app.web.jobs import options
 from app.web.jobs.order_page import OrderDraft, named
 from app.web.kit.visitor import Form
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import PUBLIC
 from cleanclip.kinds.kind import Kind
 from cleanclip.vocabulary.proposed import CLEANCLIP, UAR, reason_for_uar
 from cleanclip.vocabulary.recipe import parse_recipe, to_json
@@ -125,7 +125,7 @@ def _field_of_audit(path: str, draft: Draft) -> str:
 
 def kind_of(name: str | None) -> Kind:
     """The kind of that name, if this form orders it; else the one that trains a model, a cleaning."""
-    here = [kind for kind in KINDS.values() if kind.is_public and kind.page == _PAGE]
+    here = [kind for kind in PUBLIC.values() if kind.page == _PAGE]
     return next((kind for kind in here if kind.name == name), None) or next(
         kind for kind in here if kind.trains
     )

@@ -9,7 +9,7 @@ from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.vetting import vet_sections
-from cleanclip.vocabulary.vet_report import NOT_MEASURED, VetReport, load_vet_report
+from cleanclip.vocabulary.vet_report import VetReport, load_vet_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,6 @@ def vet_result(report: VetReport) -> VetResult:
     return VetResult(
         report=report,
         headline=f"{report.headline}.",
-        known=_known(report),
+        known=report.recalls[0],
         sections=vet_sections(report),
     )
-
-
-def _known(report: VetReport) -> str:
-    return report.measured[0].sentence if report.measured else NOT_MEASURED

@@ -25,6 +25,13 @@ def test_no_held_out_trigger_is_a_development_model_s_and_no_seed_is_used_twice(
     assert set(plan.FROZEN) <= set(plan.RECIPES)
 
 
+@pytest.fixture
+def is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
+    monkeypatch.setattr(repair, "NUM_IMAGES", 64)
+    monkeypatch.setattr(repair, "NUM_PAIRS", 64)
+
+
 @pytest.mark.parametrize("recipes", [["a"], ["version 1", "m"]])
 def test_a_held_out_model_is_not_shown_to_a_recipe_that_is_not_frozen(
     recipes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -36,12 +43,10 @@ def test_a_held_out_model_is_not_shown_to_a_recipe_that_is_not_frozen(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("is_quick")
 def test_a_model_is_measured_before_and_after_and_what_is_there_is_not_made_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
-    monkeypatch.setattr(repair, "NUM_IMAGES", 64)
-    monkeypatch.setattr(repair, "NUM_PAIRS", 64)
     tried = UARRecipe(
         epochs=1, strong_epochs=1, batch_size=32, inversion_steps=1, inverted_edits=1, strong_edit_share=0.2
     )
@@ -70,12 +75,10 @@ def test_a_model_is_measured_before_and_after_and_what_is_there_is_not_made_agai
     assert repair.main(["development", "--recipes", "a", "--minutes", "-1", *given]) == 1
 
 
+@pytest.mark.usefixtures("is_quick")
 def test_arithmetic_and_two_steps_change_the_image_tower_and_no_rival_is_shown_more_than_is_frozen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
-    monkeypatch.setattr(repair, "NUM_IMAGES", 64)
-    monkeypatch.setattr(repair, "NUM_PAIRS", 64)
     searched = UARRecipe(inversion_steps=1, inverted_patches=2, inverted_blends=1, bank_size=8)
     quick = plan.Arithmetic(searched=searched, alpha=1.0, num_steps=2, batch_size=8, learning_rate=1e-3)
     rivals = {"tbar 4": lambda bed: (quick,), "cleanclip then version 1": lambda bed: (quick, quick)}
