@@ -84,7 +84,7 @@ def rivals(part: Part) -> str:
         weak = before["asr"] is not None and Estimate(**before["asr"]).value < _IMPLANTED
         for one, row in found.items():
             if row is not None:
-                name = _NAMES[one] + (" (not implanted)" if weak else "")
+                name = _NAMES[one] + (" (too weak)" if weak else "")
                 num = "–" if row["asr"] is None else f"{row['asr']['n']:,}"
                 lost = "–" if one == "before" else _lost(row)
                 lines.append([*where, name, num, _asr(row), f"{row['ca']['n']:,}", lost])
