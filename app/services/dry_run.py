@@ -23,12 +23,10 @@ from app.services.orders import (
     LABELLED,
     MAIN,
     SUSPECT,
-    TRUSTED,
     Order,
     as_invalid,
-    check_apart,
+    cautions,
     check_data,
-    check_templates,
     class_names,
     cost_by,
     memory_of,
@@ -58,7 +56,6 @@ from cleanclip.vocabulary.recipe import AuditOptions, to_json
 from cleanclip.vocabulary.recommended import RecipeSource
 from cleanclip.vocabulary.scan_options import MIN_SEARCHED
 from cleanclip.vocabulary.scan_section import MOST_FOUND
-from cleanclip.vocabulary.vet_plan import NO_ANCHOR, NO_TRUSTED
 
 MOST_COMPARED_CHARACTERS = 200_000
 """Of class names: longer ones would take this process more than some 50 ms."""
@@ -127,8 +124,6 @@ def look_ahead(
     checkpoint = checkpoints.get(SUSPECT)
     order = with_recommended_values(order, checkpoint)
     datasets = _datasets(unit, caller, order, found)
-    with found.noting():
-        check_apart(order)
     rows = {column: listed.row for column, listed in datasets.items()}
     lists: Mapping[str, Any] = {}
     with found.noting():
@@ -152,13 +147,9 @@ def look_ahead(
     found.refusals += refusals(order, checkpoints, rows, settings.worker)
     if order.scan is not None:
         _judge_scan(unit, order, checkpoints, rows.get(LABELLED), found)
-    if order.vet is not None:
-        found.warnings += [NO_TRUSTED] if TRUSTED not in order.ids else []
-        found.warnings += [NO_ANCHOR] if ANCHOR not in order.ids else []
+    found.warnings += cautions(order)
     if order.audit is not None:
         labelled, trained = _classes(rows.get(LABELLED)), _classes(rows.get(MAIN))
-        with found.noting():
-            check_templates(_audit_of(order), "audit")
         _judge_policy(unit, caller, order, found, labelled=labelled, num_labelled=load.num_labelled)
         _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
@@ -259,10 +250,7 @@ def _judge_scan(
     labelled: Dataset | None,
     answer: _Found,
 ) -> None:
-    """Its templates, and which null the scan would be judged by."""
-    assert order.scan is not None, "the order is a scan"
-    with answer.noting():
-        check_templates(order.scan, "scan")
+    """Which null the scan would be judged by."""
     if labelled is None or SUSPECT not in checkpoints or len(checkpoints) < 1 + (ANCHOR in order.ids):
         return
     with answer.noting():

@@ -17,8 +17,6 @@ from app.services.orders import (
     MAIN,
     SUSPECT,
     Order,
-    check_apart,
-    check_templates,
     naming,
     recipe_source,
     refusals,
@@ -43,7 +41,6 @@ def create(unit: UnitOfWork, caller: Caller, order: Order, worker: WorkerSetting
     """
     checkpoints = usable_checkpoints(unit, caller.project_id, order, for_update=True)
     data = usable_data(unit, caller.project_id, order)
-    check_apart(order)
     for refusal in refusals(order, checkpoints, data, worker):
         raise refusal
     spec: dict[str, object] = {}
@@ -80,7 +77,6 @@ def create(unit: UnitOfWork, caller: Caller, order: Order, worker: WorkerSetting
 def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset) -> dict[str, object]:
     """Of an audit or a cleaning, which limits decide."""
     assert order.audit is not None, "scans and vettings have none"
-    check_templates(order.audit, "audit")
     with naming("/policy_name"):
         policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
     policies.check_order(

@@ -18,7 +18,7 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import new_id
 from app.domain.object_keys import null_key
 from app.domain.shown_texts import is_fit_to_show
-from app.services.orders import ANCHOR, SUSPECT, Order, check_templates, class_names, naming
+from app.services.orders import ANCHOR, SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.kinds.scan import scanned_names
 from cleanclip.vocabulary import null_set
@@ -114,7 +114,6 @@ def scan_spec(
 ) -> dict[str, object]:
     """What the job of a scan keeps of its order. Raises InvalidInput, NotFound."""
     assert order.scan is not None, "the order is a scan"
-    check_templates(order.scan, "scan")
     row = chosen(unit, order, checkpoints, labelled)
     by: null_set.Chosen = "by_auto" if order.null == AUTO else "by_name"
     null = row and {"id": row.id, "name": row.name, "sha256": row.facts["sha256"], "chosen": by}

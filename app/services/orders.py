@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 from app.db.models.assets import Checkpoint, Dataset
 from app.db.unit_of_work import UnitOfWork
@@ -20,9 +20,9 @@ from app.services.datasets import check_usable
 from app.settings import WorkerSettings
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
-from cleanclip.kinds.kind import Input, Kind, trained_on_the_test
-from cleanclip.vocabulary import anchors, device_memory, templates
-from cleanclip.vocabulary.errors import OptionsRejected, SanitizerError
+from cleanclip.kinds.kind import Input, Kind
+from cleanclip.vocabulary import anchors, device_memory
+from cleanclip.vocabulary.errors import SanitizerError
 from cleanclip.vocabulary.model_cost import ModelCost, cost_of
 from cleanclip.vocabulary.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
 from cleanclip.vocabulary.recommended import Model, RecipeSource, model_of, with_recommended
@@ -158,34 +158,37 @@ def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> dict[str, Da
     return {one.column: found[one.column] for one in named}
 
 
-def check_apart(order: Order) -> None:
-    """Raises InvalidInput where a model would be measured on what it was trained on."""
-    named = [*order.inputs(are_checkpoints=False)]
-    trained_on = {order.ids[one.column]: one for one in named if one.trains}
-    for one in named:
-        trains = trained_on.get(order.ids[one.column], one)
-        if trains is not one:
-            raise as_invalid(trained_on_the_test(), one.pointer if one.fact else trains.pointer)
-
-
 def refusals(
     order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Dataset], worker: WorkerSettings
 ) -> Iterator[InvalidInput]:
     """All that the job would be refused for and rows can tell, with the codes of a failed job, and what
     the workers' memory cannot hold. `checkpoints` and `data` by their columns: of a dry run the known ones.
     """
-    models = {column: _model(row) for column, row in checkpoints.items()}
-    known = {column: _known(row) for column, row in data.items()}
-    named = {one.column: one.pointer for one in KINDS[order.kind].inputs if one.column in order.ids}
-    for kind in KINDS.values():
-        options = order.options_of(kind)
-        facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
-        for error in () if options is None else kind.check(facts):
-            yield as_invalid(error, named.get(error.where or ""))
+    pointers = {one.column: one.pointer for one in KINDS[order.kind].inputs if one.column in order.ids}
+    for kind, facts in _facts(order, checkpoints, data):
+        for error in kind.check(facts):
+            yield as_invalid(error, pointers.get(error.where or ""))
     if (worker_bytes := worker.device_memory_bytes) is not None:
         most_devices = device_memory.SPREAD if worker.max_ranks == "auto" else worker.max_ranks
         memory = memory_of(order, checkpoints.get(SUSPECT), worker_bytes, most_devices)
         yield from map(as_invalid, device_memory.check_memory(memory, worker_bytes))
+
+
+def cautions(order: Order) -> Iterator[str]:
+    """What the job's report would warn of, and the order tells."""
+    for kind, facts in _facts(order, {}, {}):
+        yield from kind.cautions(facts)
+
+
+def _facts(
+    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Dataset]
+) -> Iterator[tuple[Kind, Facts]]:
+    """Of each kind that has a part in the order."""
+    models = {column: _model(row) for column, row in checkpoints.items()}
+    known = {column: _known(row) for column, row in data.items()}
+    for kind in KINDS.values():
+        if (options := order.options_of(kind)) is not None:
+            yield kind, Facts(options=options, named=order.ids, models=models, data=known)
 
 
 def memory_of(
@@ -225,14 +228,6 @@ def _known(dataset: Dataset) -> Data:
         class_names=class_names(dataset),
         num_classes_used=sum(map(bool, counts)) if counts else None,
     )
-
-
-def check_templates(options: AuditOptions | ScanOptions, part: Literal["audit", "scan"]) -> None:
-    """Raises InvalidInput (`bad_template`); `part` of the order the options are."""
-    try:
-        templates.check_templates(options.templates, where=f"/{part}/templates")
-    except OptionsRejected as error:
-        raise as_invalid(error) from error
 
 
 def as_invalid(error: SanitizerError, pointer: str | None = None) -> InvalidInput:

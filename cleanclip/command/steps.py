@@ -155,7 +155,7 @@ class Steps:
                 self._output.note(f"{reported} would be sent and inspected first.")
             else:
                 self._output.note(f"{order.source} would be fetched and inspected first.")
-            if order.body.get("kind") == "sanitize" and not order.takes_defaults:
+            if KINDS[order.body["kind"]].trains and not order.takes_defaults:
                 self._output.note(
                     "Recommended values depend on the model. Below, options that you leave out have the "
                     "method's defaults."

@@ -12,9 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleanclip.evidence.findings import STATEMENT_NAME, Finding, misfit
-from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_kinds import AnyReport
-from cleanclip.vocabulary.scan_report import ScanReport
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -55,10 +53,8 @@ def sections(document: Mapping[str, Any]) -> dict[str, str]:
 
 def verdict_of(report: AnyReport) -> dict[str, str] | None:
     """What a report comes to: outcome and reason. None of a kind that judges no model."""
-    if not isinstance(report, Report | ScanReport):
-        return None
-    reason = report.verdict.sentence if isinstance(report, ScanReport) else report.verdict.reason
-    return {"outcome": report.verdict.outcome, "reason": reason}
+    verdict = getattr(report, "verdict", None)
+    return None if verdict is None else {"outcome": verdict.outcome, "reason": verdict.reason}
 
 
 def compare(facts: Claimed, report: AnyReport, document: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,15 +1,18 @@
 """report.json of any kind of job: read as what it says that it is, and held to itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from cleanclip.evidence import audited_files, scans, statement, vetted_files, vettings
 from cleanclip.evidence import report as audits
-from cleanclip.evidence import scans, vettings
 from cleanclip.evidence.findings import Finding
+from cleanclip.evidence.folder import CheckedFolder
 from cleanclip.evidence.reading import malformed
+from cleanclip.evidence.statement import Observed
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.errors import SanitizerError
 from cleanclip.vocabulary.recipe import to_json
@@ -19,18 +22,44 @@ from cleanclip.vocabulary.scan_report import ScanReport
 from cleanclip.vocabulary.strict_json import load_bounded, parse_bounded
 from cleanclip.vocabulary.vet_report import VetReport
 
-_Check = Callable[[Any], Iterator[Finding]]
-_KINDS: dict[str, tuple[Callable[[bytes], AnyReport], _Check]] = {
-    "scan": (scans.parse, scans.check),
-    "vet": (vettings.parse, vettings.check),
+
+@dataclass(frozen=True, kw_only=True)
+class _Evidence:
+    """What reads a report (raises Malformed), and what holds it to itself, to the files beside it, and to
+    what the statement says was ordered."""
+
+    parse: Callable[[bytes], AnyReport]
+    check: Callable[[Any], Iterator[Finding]]
+    beside: Callable[[Any, CheckedFolder, Mapping[str, Any]], Iterator[Finding]]
+    order: Callable[[Any, Observed, Mapping[str, Any]], Iterator[Finding]]
+
+
+_KINDS: Mapping[str, _Evidence] = {
+    "scan": _Evidence(
+        parse=scans.parse,
+        check=scans.check,
+        beside=scans.check_files,
+        order=statement.compare_scan_order,
+    ),
+    "vet": _Evidence(
+        parse=vettings.parse,
+        check=vettings.check,
+        beside=vetted_files.check_files,
+        order=statement.compare_options,
+    ),
 }
-"""What reads a report and what checks it. Of any other kind: as an audit's or a cleaning's."""
-_OTHERS: tuple[Callable[[bytes], AnyReport], _Check] = (audits.parse, audits.check)
+_OTHERS = _Evidence(
+    parse=audits.parse,
+    check=audits.check,
+    beside=audited_files.check_files,
+    order=statement.compare_audit_order,
+)
+"""Of any other kind: an audit or a cleaning."""
 
 
 def parse(content: bytes) -> AnyReport:
     """Raises Malformed."""
-    return _of(_kind_of(content))[0](content)
+    return _of(_kind_of(content)).parse(content)
 
 
 def _kind_of(content: bytes) -> str:
@@ -60,13 +89,28 @@ def _adapter(kind: str) -> TypeAdapter[AnyReport]:
 
 def check(report: AnyReport) -> Iterator[Finding]:
     """Everything that the report alone can be held to."""
-    return _of(report.kind)[1](report)
+    return _of(report.kind).check(report)
 
 
-def _of(kind: str) -> tuple[Callable[[bytes], AnyReport], _Check]:
-    if (plain := _plain(kind)) is not None:
-        return partial(_parse_plain, plain), lambda _: iter(())
-    return _KINDS.get(kind, _OTHERS)
+def beside(report: AnyReport, folder: CheckedFolder, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the report and the other files of its folder both say. `document` is the report as it was read."""
+    return _of(report.kind).beside(report, folder, document)
+
+
+def compare_order(report: AnyReport, facts: Observed, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """What was ordered, as the statement and the report have it."""
+    return _of(report.kind).order(report, facts, document)
+
+
+def _of(kind: str) -> _Evidence:
+    if (plain := _plain(kind)) is None:
+        return _KINDS.get(kind, _OTHERS)
+    return _Evidence(
+        parse=partial(_parse_plain, plain),
+        check=lambda _: iter(()),
+        beside=lambda *_: iter(()),
+        order=statement.compare_options,
+    )
 
 
 def _plain(kind: str) -> type[PlainReport] | None:

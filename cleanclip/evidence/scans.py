@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from cleanclip.evidence import control
 from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import NULL_NAME, Finding, misfit
+from cleanclip.evidence.folder import CheckedFolder
 from cleanclip.evidence.reading import Malformed, malformed
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.measures import Estimate
-from cleanclip.vocabulary.null_set import NullSet, ScanToJudge, differences, load_null
+from cleanclip.vocabulary.null_set import MAX_NULL_BYTES, NullSet, ScanToJudge, differences, load_null
 from cleanclip.vocabulary.scan_judging import rejudged
 from cleanclip.vocabulary.scan_report import Hypothesis, ScanReport, load_scan
 from cleanclip.vocabulary.scan_statistics import misfits
@@ -121,6 +122,12 @@ def _same_fields(where: str, reported: Any, ours: Any) -> Iterator[Finding]:
     else:
         for name in (field.name for field in fields(ours)):
             yield from same(f"{where}.{name}", getattr(reported, name), getattr(ours, name))
+
+
+def check_files(report: ScanReport, folder: CheckedFolder, document: object = None) -> Iterator[Finding]:
+    """The null beside it."""
+    del document
+    yield from check_null(report, folder.read(NULL_NAME, parse_null, MAX_NULL_BYTES))
 
 
 def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:

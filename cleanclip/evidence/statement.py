@@ -188,7 +188,8 @@ def compare_files(statement: Statement, actual: Mapping[str, str]) -> Iterator[F
 
 
 def compare_report(statement: Statement, report: AnyReport, document: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the statement and the report both say. `document` is the report as it was read."""
+    """What the statement and the report both say, beside what was ordered. `document` is the report as it was
+    read."""
     facts = statement.predicate.observed
     if report.origin is not None:
         yield from claims.differing(
@@ -211,15 +212,6 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
             (f"data[{index}].sha256", reported.sha256, fact.sha256),
             (f"data[{index}].excluded", left_out, lists.get(fact.role)),
         )
-    if isinstance(report, Report):
-        yield from _compare_order(facts, report, document)
-    elif isinstance(report, ScanReport):
-        yield from compare_scan_order(statement, report)
-    else:
-        yield from claims.differing(
-            ("options", document.get("options"), facts.order.get(KINDS[report.kind].option_part)),
-            _anchor(report, facts),
-        )
     yield from claims.compare(statement.predicate.claimed, report, document)
 
 
@@ -234,9 +226,19 @@ def _compare_source(checkpoint: CheckpointFacts) -> Iterator[Finding]:
         yield _finding("predicate.observed.checkpoint.source", "has another size or digest than the upload")
 
 
-def compare_scan_order(statement: Statement, report: ScanReport) -> Iterator[Finding]:
+def compare_options(
+    report: VetReport | PlainReport, facts: Observed, document: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """Of a kind whose order is its options and what it reads, what was ordered."""
+    yield from claims.differing(
+        ("options", document.get("options"), facts.order.get(KINDS[report.kind].option_part)),
+        _anchor(report, facts),
+    )
+
+
+def compare_scan_order(report: ScanReport, facts: Observed, document: object = None) -> Iterator[Finding]:
     """Of a scan, also of one that a cleaning began with, what was ordered."""
-    facts = statement.predicate.observed
+    del document
     null = None if report.null is None else {"name": report.null.name, "sha256": report.null.sha256}
     yield from claims.differing(
         ("seed", report.seed, facts.order.get("seed")),
@@ -246,7 +248,7 @@ def compare_scan_order(statement: Statement, report: ScanReport) -> Iterator[Fin
     )
 
 
-def _compare_order(facts: Observed, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
+def compare_audit_order(report: Report, facts: Observed, document: Mapping[str, Any]) -> Iterator[Finding]:
     """Of an audit or a cleaning."""
     num_withheld = 0 if report.withheld is None else report.withheld.num_samples
     if facts.recheck.num_withheld != num_withheld:

@@ -22,10 +22,11 @@ from annotated_types import Interval
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cleanclip.evidence.counted import close, same
-from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.evidence.findings import NOT_READ, Finding, misfit
+from cleanclip.evidence.folder import CheckedFolder
 from cleanclip.evidence.reading import Malformed, first_problem
 from cleanclip.evidence.vettings import is_share
-from cleanclip.vocabulary.exclusions import Exclusions, Key, load_exclusions
+from cleanclip.vocabulary.exclusions import MAX_LIST_BYTES, Exclusions, Key, load_exclusions
 from cleanclip.vocabulary.vet_report import (
     EXCLUDED_NAME,
     VET_SCORES_NAME,
@@ -83,6 +84,18 @@ def parse_list(content: bytes) -> Exclusions:
         raise Malformed(f"is not a list of samples to leave out ({where}: {what})") from error
     except ValueError as error:
         raise Malformed(f"cannot be read: {error}") from error
+
+
+def check_files(report: VetReport, folder: CheckedFolder, document: object) -> Iterator[Finding]:
+    """The list and the scores that a vetting's report speaks of."""
+    del document
+    yield from folder.missing(EXCLUDED_NAME, VET_SCORES_NAME)
+    exclusions = folder.read(EXCLUDED_NAME, parse_list, MAX_LIST_BYTES)
+    if exclusions is not None:
+        yield from check_list(report, exclusions, folder.sha256[EXCLUDED_NAME])
+    sha256 = folder.sha256.get(VET_SCORES_NAME, NOT_READ)
+    if sha256 != NOT_READ:
+        yield from check_scores(report, exclusions, folder.folder / VET_SCORES_NAME, sha256)
 
 
 def check_list(report: VetReport, exclusions: Exclusions, sha256: str) -> Iterator[Finding]:

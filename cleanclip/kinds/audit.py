@@ -18,13 +18,15 @@ from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.jobspec import REPORT_NAME, AuditSpec
 from cleanclip.vocabulary.recipe import AuditOptions
 from cleanclip.vocabulary.targets import find_target
+from cleanclip.vocabulary.templates import check_templates
 
 LABELLED = labelled("audit")
 
 
 def check(facts: Facts) -> Iterator[SanitizerError]:
-    """Whether each target is a class of the labelled dataset."""
+    """Whether each template has a place for a class, and each target is a class of the labelled dataset."""
     audit: AuditOptions = facts.options
+    yield from check_templates(audit.templates, where="audit.templates")
     names = facts.data.get(LABELLED.column, Data()).class_names
     targets: list[tuple[str | None, str]] = [(audit.target, "audit.target")]
     targets += [(one.target, f"audit.attacks.{number}.target") for number, one in enumerate(audit.attacks)]

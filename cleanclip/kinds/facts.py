@@ -22,10 +22,11 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """`named`, and the keys of the two mappings: columns of a job's row (`Input.column`)."""
+    """The keys of the mappings are columns of a job's row (`Input.column`)."""
 
     options: Any
     """Of the kind's own part of the order."""
-    named: frozenset[str] = frozenset()
+    named: Mapping[str, str] = field(default_factory=dict)
+    """Ids of what the order names, also of what is not known yet."""
     models: Mapping[str, Model] = field(default_factory=dict)
     data: Mapping[str, Data] = field(default_factory=dict)

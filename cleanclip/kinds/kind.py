@@ -42,6 +42,8 @@ class Input:
     """Whether the model is trained on it, and its kind therefore the recipe's to say."""
     about: str | None = None
     """For people, where its name does not say it."""
+    most: str | None = None
+    """Of a dataset of which not every sample is used: the option that says how many are, at most."""
     used_for: str = "training"
     """Of a dataset, in a word for people."""
     title: str = "Read"
@@ -94,6 +96,8 @@ class Kind:
     inputs: tuple[Input, ...]
     options: type[Any] | None = None
     """Of its own part of an order."""
+    usual: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _: {}
+    """What its form orders where it has no field for it, by the other fields of that part."""
     part: str | None = None
     """The name of that part, where it has not the kind's own."""
     shows: str = "The report's figures follow from its counts."
@@ -113,6 +117,8 @@ class Kind:
     check: Callable[[Facts], Iterator[SanitizerError]] = lambda _: iter(())
     """Everything that is wrong with an order, or with what a child opened, as far as it is known. The `where`
     of an error is a place in the order, with dots, or the column of an input."""
+    cautions: Callable[[Facts], Iterator[str]] = lambda _: iter(())
+    """What its report would warn of, and the order tells."""
     most_passes: Callable[[Any, Mapping[str, int]], int] = lambda spec, sizes: 0
     """Of a sample through the model, by the child's spec and the samples in each role: its time limit grows
     with them. Generous: the limit ends a process that hangs, no slow one."""
@@ -148,6 +154,11 @@ class Kind:
         return not self.is_public and SUSPECT in self.inputs
 
     @property
+    def has_limits(self) -> bool:
+        """Whether it ends with a verdict by limits that the order may set."""
+        return "policy" in self.spec_fields
+
+    @property
     def trains(self) -> bool:
         return any(one.trains for one in self.inputs)
 
@@ -171,12 +182,13 @@ def check_anchor(facts: Facts) -> Iterator[SanitizerError]:
         yield from anchors.of_anchor(facts.models[SUSPECT.column], facts.models[ANCHOR])
 
 
-def trained_on_the_test() -> DatasetRejected:
+def trained_on_the_test(where: str | None = None) -> DatasetRejected:
     """Refuses data to train on that are also measured on."""
     return DatasetRejected(
         "trained_on_the_test",
         "The model would be trained on data that the audits measure on, so their figures would show nothing.",
         "Give other data for training.",
+        where=where,
     )
 
 

@@ -13,6 +13,7 @@ from cleanclip.kinds.kind import (
     Input,
     Kind,
     labelled,
+    trained_on_the_test,
 )
 from cleanclip.vocabulary.cautions import check_loss, check_words, has_sigmoid_loss, num_updates
 from cleanclip.vocabulary.control import SEARCHES
@@ -25,8 +26,22 @@ TRAINING_PASSES = 12
 """Of each sample of an update: forward and backward, twice, with its text, and a teacher."""
 
 
+TRAINED = Input(
+    column="dataset_id",
+    pointer="/dataset_id",
+    roles={"pairs": "pairs", "labelled": "training"},
+    trains=True,
+    title="Cleaned with",
+)
+LABELLED = labelled("audit")
+
+
 def check(facts: Facts) -> Iterator[SanitizerError]:
-    """Whether the recipe can train a model of this loss and tokenizer."""
+    """Whether the recipe can train a model of this loss and tokenizer, on other data than are measured on."""
+    trained_on = facts.named.get(TRAINED.column)
+    for one in (LABELLED, RETRIEVAL):
+        if trained_on is not None and facts.named.get(one.column) == trained_on:
+            yield trained_on_the_test((one if one.fact else TRAINED).column)
     if (model := facts.models.get(SUSPECT.column)) is not None:
         yield from check_loss(facts.options, is_sigmoid=has_sigmoid_loss(model.config))
         has_other = model.option("text_cfg", "hf_tokenizer_name") is not None
@@ -66,14 +81,8 @@ SANITIZE = Kind(
     is_resumable=True,
     inputs=(
         SUSPECT,
-        Input(
-            column="dataset_id",
-            pointer="/dataset_id",
-            roles={"pairs": "pairs", "labelled": "training"},
-            trains=True,
-            title="Cleaned with",
-        ),
-        labelled("audit"),
+        TRAINED,
+        LABELLED,
         RETRIEVAL,
     ),
     part="recipe",

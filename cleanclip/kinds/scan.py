@@ -20,6 +20,7 @@ from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, Saniti
 from cleanclip.vocabulary.jobspec import MAX_SCAN_STATE_BYTES, REPORT_NAME, ScanSpec
 from cleanclip.vocabulary.scan_cost import WORDS_OF_A_SCAN, num_passes
 from cleanclip.vocabulary.scan_options import MIN_CLASSES, MIN_IMAGES, ScanOptions
+from cleanclip.vocabulary.templates import check_templates
 
 LABELLED = labelled(
     "scan",
@@ -29,6 +30,7 @@ USE_OF_ANCHOR = "The scan then compares what both see in edited images, too (det
 
 
 def check(facts: Facts) -> Iterator[SanitizerError]:
+    yield from check_templates(facts.options.templates, where="scan.templates")
     yield from of_options(facts.options, has_anchor=ANCHOR in facts.named)
     yield from check_anchor(facts)
     known = facts.data.get(LABELLED.column)
@@ -102,6 +104,7 @@ SCAN = Kind(
     is_resumable=True,
     inputs=(SUSPECT, LABELLED, anchor("scan", USE_OF_ANCHOR)),
     options=ScanOptions,
+    usual=lambda part: {"detectors": ScanOptions.usual_detectors(has_anchor=ANCHOR in part)},
     shows=VERDICT_FOLLOWS,
     finds_triggers=True,
     judges=True,

@@ -7,7 +7,14 @@ from cleanclip.kinds.kind import ANCHOR, MAX_REPORT_BYTES, SUSPECT, Input, Kind,
 from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import REPORT_NAME, VetSpec
 from cleanclip.vocabulary.vet_options import VetOptions
-from cleanclip.vocabulary.vet_plan import fewest_samples, fewest_trusted, num_embedded, plan
+from cleanclip.vocabulary.vet_plan import (
+    NO_ANCHOR,
+    NO_TRUSTED,
+    fewest_samples,
+    fewest_trusted,
+    num_embedded,
+    plan,
+)
 from cleanclip.vocabulary.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 
 VETTED = Input(
@@ -25,6 +32,7 @@ TRUSTED = Input(
     fact="has_trusted",
     about="Samples of the same kind that you trust, from another source. Without them there are ranks and no "
     "p-values.",
+    most="max_trusted",
     used_for="trusted",
     title="Trusted samples",
 )
@@ -85,6 +93,13 @@ def overlap(what: str, where: str = "trusted_dataset_id") -> DatasetRejected:
     )
 
 
+def cautions(facts: Facts) -> Iterator[str]:
+    if TRUSTED.column not in facts.named:
+        yield NO_TRUSTED
+    if ANCHOR not in facts.named:
+        yield NO_ANCHOR
+
+
 def most_passes(spec: VetSpec, sizes: Mapping[str, int]) -> int:
     vetted = sizes.get("pairs") or sizes.get("labelled", 0)
     return num_embedded(spec.vet, vetted, sizes.get("trusted"), has_anchor=spec.has_anchor)
@@ -114,6 +129,7 @@ VET = Kind(
     engine="sanitizer.work.vetting",
     spec=VetSpec,
     check=check,
+    cautions=cautions,
     most_passes=most_passes,
     leaves={
         REPORT_NAME: MAX_REPORT_BYTES,

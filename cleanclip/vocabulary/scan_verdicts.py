@@ -15,6 +15,11 @@ class ScanVerdict:
     outcome: Outcome
     sentence: str
 
+    @property
+    def reason(self) -> str:
+        """As verdicts by limits call it."""
+        return self.sentence
+
 
 def verdict(
     p_value: float | None,

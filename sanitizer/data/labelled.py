@@ -160,7 +160,8 @@ def templates_of(
 
     Raises OptionsRejected `bad_template`.
     """
-    check_templates(options.templates, where=f"{where}.templates")
+    for refusal in check_templates(options.templates, where=f"{where}.templates"):
+        raise refusal
     return options.templates or labelled.templates or IMAGENET_80
 
 

@@ -128,6 +128,11 @@ def _predicted(report: ScanReport) -> Iterator[str]:
         yield from filter(None, (example.clean_class, example.triggered_class))
 
 
+def without_time(report: ScanReport) -> ScanReport:
+    """What two scans of the same model have in common."""
+    return replace(report, statistics=replace(report.statistics, wall_s=0.0))
+
+
 def scan_verdict(report: ScanReport) -> NewVerdict:
     """Of the weights that came in. What counts as tested are the families of patterns."""
     return NewVerdict(

@@ -13,7 +13,7 @@ from app.db.repositories.attempt_values import NewVerdict
 from app.domain.states import JobKind
 from cleanclip.vocabulary.jobspec import REPORT_NAME, SearchSpec
 from cleanclip.vocabulary.report_kinds import AnyReport, dump_plain
-from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
+from cleanclip.vocabulary.scan_report import dump_scan
 from cleanclip.vocabulary.vet_report import dump_vet_report
 from worker.confinement.outcome import wanted_outputs
 from worker.failures import not_confirmed
@@ -40,6 +40,8 @@ class Search:
     shown: Callable[[Any], Mapping[str, Any]]
     verdicts: Callable[[Any], Sequence[NewVerdict]] = _nothing
     beside: Callable[[Known], Mapping[str, bytes]] = lambda _: {}
+    without_time: Callable[[Any], AnyReport] = lambda report: report
+    """What two looks at the same data have in common: all but how long they took."""
     always_again: bool = False
     """Whether a second process does it also where nothing is signed."""
 
@@ -51,6 +53,7 @@ SEARCHES: Mapping[str, Search] = {
         shown=scanning.shown_scan,
         verdicts=lambda report: (scanning.scan_verdict(report),),
         beside=scanning.null_beside,
+        without_time=scanning.without_time,
     ),
     "vet": Search(check=vetting.check_vet, dump=dump_vet_report, shown=vetting.shown_vet, always_again=True),
 }
@@ -76,7 +79,7 @@ def end_search(work: Publication) -> Ending:
         wanted = wanted_outputs(JobKind(spec.kind), weights_bytes=work.staged.most_weights_bytes)
         packing.take(fresh.run(spec, {}, wanted).files)
         again = _checked(work, spec)
-        if work.is_exact and _without_time(again) != _without_time(report):
+        if work.is_exact and search.without_time(again) != search.without_time(report):
             raise not_confirmed("it finds something else in the same data")
         report = again
         recheck = Recheck(done=True, why="by_default", tolerated_share=0.0 if work.is_exact else None)
@@ -85,13 +88,6 @@ def end_search(work: Publication) -> Ending:
     draw_pages(work)
     stated = Stated(report=report, recheck=recheck)
     return Ending(result=result_of(report), verdicts=search.verdicts(report), stated=stated)
-
-
-def _without_time(report: AnyReport) -> AnyReport:
-    """What two looks at the same data have in common: all but how long they took."""
-    if isinstance(report, ScanReport):
-        return replace(report, statistics=replace(report.statistics, wall_s=0.0))
-    return report
 
 
 def _checked(work: Publication, spec: SearchSpec) -> AnyReport:

@@ -106,7 +106,8 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         facts.setdefault("data_kind", role)
         files += _pinned(dataset, path_of_role(role))
         texts |= override_texts(dataset, path_of_role(role))
-        datasets.append(describe_dataset(dataset, role, job.spec))
+        most = None if one.most is None else job.spec[kind.option_part][one.most]
+        datasets.append(describe_dataset(dataset, role, job.spec, most))
         if role == "labelled":
             found |= _known_of(dataset, job.spec)
     exclude = _lists(unit, job)
@@ -241,15 +242,16 @@ def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
     ]
 
 
-def describe_dataset(dataset: Dataset, role: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """`num_samples` are all that are used, as reports count them; the set's own summary counts the good
-    ones."""
+def describe_dataset(
+    dataset: Dataset, role: str, spec: Mapping[str, Any], most: int | None = None
+) -> dict[str, Any]:
+    """`num_samples` are all that are used, at `most` so many, as reports count them; the set's own summary
+    counts the good ones."""
     summary = dataset.summary or {}
     num_samples = None
     if summary:
         num_samples = summary["num_samples"] + summary["num_skipped"] - _num_excluded(role, spec)
-        if role == "trusted":
-            num_samples = min(num_samples, spec["vet"]["max_trusted"])
+        num_samples = num_samples if most is None else min(num_samples, most)
     return {
         "role": role,
         "id": dataset.id,

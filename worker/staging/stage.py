@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from app.db.models.assets import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
@@ -90,7 +90,7 @@ class Staged:
     @property
     def judged(self) -> JudgedSpec | None:
         """What the child is told, of a job that ends with a verdict by limits."""
-        return self.spec if isinstance(self.spec, JudgedSpec) else None
+        return cast(JudgedSpec, self.spec) if KINDS[self.spec.kind].has_limits else None
 
     @property
     def most_weights_bytes(self) -> int:

@@ -87,7 +87,8 @@ def _sentence_of(event: JobEvent, kind: str) -> tuple[str, Mood]:
         return (f"{title}: {'begun' if event.type == 'phase_started' else 'done'}.", "")
     if event.type == "noted":
         return str(data.get("message", "")), "warn" if data.get("level") == "warning" else ""
-    tell = (_OF_SCAN if data.get("of", kind) == "scan" else {}).get(event.type) or _SENTENCES.get(event.type)
+    own = _OF_KIND.get(str(data.get("of", kind)), {})
+    tell = own.get(event.type) or _SENTENCES.get(event.type)
     return (event.type.replace("_", " ").capitalize() + ".", "") if tell is None else tell(data)
 
 
@@ -107,12 +108,16 @@ def _is(text: str, mood: Mood = "") -> Callable[[Mapping[str, Any]], tuple[str, 
     return lambda data: (text, mood)
 
 
-_OF_SCAN: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
-    "state_saved": lambda data: (f"{data.get('step')} finished parts are saved.", ""),
-    "state_dropped": _is("The saved parts cannot be used: the scan starts again.", "warn"),
-    "pause_requested": _is("Pause requested; the worker saves the finished parts first."),
+_Sentences = Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]]
+_OF_KIND: Mapping[str, _Sentences] = {
+    "scan": {
+        "state_saved": lambda data: (f"{data.get('step')} finished parts are saved.", ""),
+        "state_dropped": _is("The saved parts cannot be used: the scan starts again.", "warn"),
+        "pause_requested": _is("Pause requested; the worker saves the finished parts first."),
+    }
 }
-_SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
+"""Where a kind's state is not a training's."""
+_SENTENCES: _Sentences = {
     "created": _is("Ordered; it waits for a worker."),
     "renamed": _is("Renamed."),
     "started": lambda data: (f"A worker started it (attempt {data.get('attempt')}).", ""),

@@ -23,7 +23,6 @@ from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
 from app.web.kit.visitor import Form, Runner
 from cleanclip.kinds.catalogue import PUBLIC
 from cleanclip.kinds.kind import Kind
-from cleanclip.vocabulary.scan_options import ScanOptions
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 
@@ -51,8 +50,7 @@ class _Form:
             (body if len(one.place) == 1 else part).update(order_page.named(form, place, one.place[-1]))
         if self.null:
             part["null"] = form.get(self.null) or AUTO
-        if self.kind.options is ScanOptions:
-            part["detectors"] = ScanOptions.usual_detectors(has_anchor="anchor_checkpoint_id" in part)
+        part |= self.kind.usual(part)
         made = OrderDraft(form=form, body=body | {self.part: part}, fields=self.fields)
         made.take(_ORDER, default_max_attempts=ports.settings.jobs.max_attempts)
         return made

@@ -127,7 +127,7 @@ def _first_scan(job: Job, files: dict[str, Any]) -> list[str]:
     return ["--scan-options", "scan.json"]
 
 
-_SEARCHES = {name: kind for name, kind in KINDS.items() if "policy" not in kind.spec_fields}
+_SEARCHES = {name: kind for name, kind in KINDS.items() if not kind.has_limits}
 """Kinds whose order is options of their own: figures are held to no limits of a policy."""
 
 
