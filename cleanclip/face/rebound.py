@@ -84,6 +84,7 @@ def tables(report: Report) -> list[CurveTable]:
     found = []
     for number, curve in enumerate(report.rebound.curves[:_MOST_CURVES] if report.rebound else ()):
         for attack in report.worst_attacks(MOST_ATTACKS_IN_FRONT):
+            assert report.recipe is not None, "a rebound belongs to a cleaning"
             place = f"rebound.curves.{number}"
             rows = [
                 PointRow(
@@ -102,7 +103,7 @@ def tables(report: Report) -> list[CurveTable]:
             title = f"{name(report.before.attacks[attack].name)}, {curve.rate:g} times the cleaning's rate"
             found.append(
                 CurveTable(
-                    title=f"{title} ({curve.learning_rate:.3g}), seed {curve.seed}",
+                    title=f"{title} ({curve.rate * report.recipe.learning_rate:.3g}), seed {curve.seed}",
                     area=curve.areas[attack],
                     area_path=f"{place}.areas.{attack}",
                     rows=tuple(rows),

@@ -52,7 +52,6 @@ class ReboundCurve:
     """
 
     rate: Rate
-    learning_rate: Annotated[float, Interval(gt=0, le=100)]
     seed: int
     points: Annotated[tuple[ReboundPoint, ...], Len(1, 21)]
     diverged_at: Count | None = None

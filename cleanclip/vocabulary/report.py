@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache
 from typing import Annotated, Literal
 
-from annotated_types import MaxLen
+from annotated_types import Gt, MaxLen
 from pydantic import TypeAdapter
 
 from cleanclip.vocabulary import cautions, report_inputs
@@ -94,17 +94,24 @@ def thinned(curve: Sequence[CurvePoint], most: int) -> Sequence[CurvePoint]:
     return kept if not curve or kept[-1] is curve[-1] else (*kept, curve[-1])
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How it was trained, and the curve; `resumed_from_steps` are the updates from which it was resumed."""
+    """How it was trained, and the curve, which ends at the last step; `resumed_from_steps` are the updates
+    from which it was resumed."""
 
-    num_steps: int
-    num_epochs: int
     num_pairs_seen: int
-    wall_s: float
-    pairs_per_s: float
+    wall_s: Annotated[float, Gt(0)]
     resumed_from_steps: tuple[int, ...]
     curve: tuple[CurvePoint, ...]
+
+    @derived
+    def num_steps(self) -> int:
+        return self.curve[-1].step if self.curve else 0
+
+    @derived
+    def pairs_per_s(self) -> float:
+        return self.num_pairs_seen / self.wall_s
 
     def warnings(self, recipe: Recipe | None) -> Iterator[str]:
         """How it went, by `recipe`."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from cleanclip.vocabulary.inspection_phrases import BEST_OF, OTHER_SIDES, RELEASED_BOTH, Option, Value, Why
-from cleanclip.vocabulary.measures import Count, Estimate
+from cleanclip.vocabulary.measures import AS_WRITTEN, Count, Estimate, derived
 
 Settled = Literal["tensors", "declared", "configuration", "measured", "published", "assumed"]
 """By what a setting is known: a tensor's shape, its owner, a configuration file beside the weights, the
@@ -48,20 +48,30 @@ class SettingFigures:
     ca: Estimate
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class Margin:
     """The mean over the same `n` images of the log-likelihood of the value chosen minus the runner-up's.
 
-    `low`, `high` bound it by the normal distribution; `confidence` is divided among the comparisons of all
-    planned looks.
+    `low`, `high` bound it by the normal distribution, evenly; `confidence` is divided among the comparisons
+    of all planned looks.
     """
 
-    mean: float
     n: int
     low: float
     high: float
-    confidence: float = 0.95
-    method: Literal["paired_normal_bonferroni"] = "paired_normal_bonferroni"
+
+    @derived
+    def mean(self) -> float:
+        return (self.low + self.high) / 2
+
+    @derived
+    def confidence(self) -> float:
+        return 1 - ALPHA
+
+    @derived
+    def method(self) -> Literal["paired_normal_bonferroni"]:
+        return "paired_normal_bonferroni"
 
 
 @dataclass(frozen=True, kw_only=True)

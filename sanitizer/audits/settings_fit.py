@@ -92,7 +92,7 @@ class Fit:
         difference_N = self._profiled(settings, n) - self._profiled(other, n)
         mean = float(difference_N.mean())
         half = self._z(self.num_looks) * float(difference_N.std()) / math.sqrt(n)
-        return Margin(mean=mean, n=n, low=mean - half, high=mean + half)
+        return Margin(n=n, low=mean - half, high=mean + half)
 
     def ca(self, settings: Settings, n: int | None = None) -> Estimate:
         """Accuracy on the same images as `mean`, with the usual interval."""

@@ -250,7 +250,6 @@ class _Rebound:
         points, diverged_at = self._train(cleaned.data, recipe, self._options, seed)
         return ReboundCurve(
             rate=rate,
-            learning_rate=recipe.learning_rate,
             seed=seed,
             points=tuple(points),
             diverged_at=diverged_at,

@@ -415,14 +415,10 @@ class _Run:
     def result(self) -> Finetuned:
         """What the finished run has to say."""
         end = self._snapshot()
-        num_pairs = end.step * self._batch_size
         return Finetuned(
             training=Training(
-                num_steps=end.step,
-                num_epochs=self._recipe.epochs,
-                num_pairs_seen=num_pairs,
+                num_pairs_seen=end.step * self._batch_size,
                 wall_s=end.wall_s,
-                pairs_per_s=num_pairs / end.wall_s,
                 resumed_from_steps=end.resumed_from_steps,
                 curve=end.curve,
             ),

@@ -128,7 +128,7 @@ def points_of(shares: list[int], steps: list[int], n: int = 200) -> tuple[Reboun
 
 
 def curve_of(shares: list[int], steps: list[int], n: int = 200) -> ReboundCurve:
-    return ReboundCurve(rate=1.0, learning_rate=1e-3, seed=0, points=points_of(shares, steps, n))
+    return ReboundCurve(rate=1.0, seed=0, points=points_of(shares, steps, n))
 
 
 def updates_to_half(counts: list[tuple[int, int]], n: int) -> float | None:

@@ -41,7 +41,7 @@ def measured(
                 published_of(came_in),
                 chosen=SettingFigures(value=value, log_likelihood=-1.0, ca=wilson(90, N)),
                 runner_up=SettingFigures(value=other, log_likelihood=-1.0 - margin, ca=wilson(60, N)),
-                margin=Margin(mean=margin, n=N, low=margin - 0.1, high=margin + 0.1),
+                margin=Margin(n=N, low=margin - 0.1, high=margin + 0.1),
             )
         )
     counts = ("num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
