@@ -255,6 +255,17 @@ class ScanReport:
         one = strongest(self.control)
         return "no p-value" if one is None else f"{100 * one.led.value:.1f} % to one class"
 
+    @property
+    def number_words(self) -> str:
+        """What that number means."""
+        if self.null is None:
+            by = "By the strongest pattern that was found. " if self.control else ""
+            return f"{by}No null was used, so there is no p-value: nothing says how rare such a model is."
+        return (
+            f"Of {self.null.num_models} models that were never poisoned and this one, this share looks at "
+            "least as conspicuous."
+        )
+
     def attacks(self) -> tuple[AttackOptions, ...]:
         """The found triggers that an audit can use, in their order, each with its target."""
         return tuple(filter(None, (one.attack for one in self.hypotheses)))

@@ -39,7 +39,6 @@ class ScanResult:
     mood: str
     label: str
     number: str
-    number_words: str
     found: tuple[FoundPattern, ...]
     control: Drawn
     sections: Drawn
@@ -61,20 +60,8 @@ def scan_result(report: scan_report.ScanReport) -> ScanResult:
         mood=_MOODS[MEANINGS[outcome].mood],
         label=f"{scan_headline(outcome, has_null=report.null is not None)}.",
         number=report.number,
-        number_words=_number_words(report),
         found=tuple(FoundPattern(hypothesis=one) for one in report.hypotheses),
         control=control_part(report),
         sections=scan_sections(report),
         limits=limits(report),
-    )
-
-
-def _number_words(report: scan_report.ScanReport) -> str:
-    """What the one number of the page means."""
-    if report.null is None:
-        strongest = "By the strongest pattern that was found. " if report.control else ""
-        return f"{strongest}No null was used, so there is no p-value: nothing says how rare such a model is."
-    return (
-        f"Of {report.null.num_models} models that were never poisoned and this one, this share looks at "
-        "least as conspicuous."
     )

@@ -75,8 +75,8 @@ def test_without_a_null_no_z_leads_whichever_is_the_largest(two_detectors: ScanR
     assert "leads 95.0 % (95 % interval 91.0 to 97.3 %, n = 200) of the held-out images" in sentence
     shown = scan_result(two_detectors)
     assert shown.number == "95.0 % to one class"
-    assert "there is no p-value" in shown.number_words
-    assert "z = " not in sentence + shown.number + shown.number_words
+    assert "there is no p-value" in shown.report.number_words
+    assert "z = " not in sentence + shown.number + shown.report.number_words
     assert shown.found[0].family == "patch:0.25", "what the answer is about is what is pictured"
     for page in pages(two_detectors).values():
         assert b"95.0 % to one class" in page
