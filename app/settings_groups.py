@@ -106,7 +106,7 @@ class WebhookSettings(Group):
     timeout_s: PositiveFloat = 15.0
     """Time limit of one try, from the name look-up to the status of the answer."""
     lease_s: PositiveFloat = 60.0
-    """A deliverer that has not told how a try ended by then is believed lost, and the try made again."""
+    """A deliverer that has not reported how a try ended by then is believed lost, and the try made again."""
     poll_every_s: PositiveFloat = 1.0
     """How often a deliverer looks for due messages."""
     max_parallel: PositiveInt = 16

@@ -24,7 +24,7 @@
     ├── JobCancelled
     └── WaitTimeout         what was waited for goes on without us; `last` is how it stood
 
-Every message says what happened and, where the service told us, what to do.
+Every message says what happened and, where the service said so, what to do.
 """
 
 from collections.abc import Mapping, Sequence

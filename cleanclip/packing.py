@@ -1,5 +1,5 @@
 """A local folder of samples as one WebDataset shard. The same files give the same bytes, so that an
-interrupted upload goes on. Decodes no image and knows no network.
+interrupted upload goes on. Decodes no image and does not use the network.
 """
 
 import hashlib

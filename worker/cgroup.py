@@ -1,6 +1,6 @@
 """What the container (or unit) of the worker grants: cores, and whether the kernel killed for its memory.
 
-A cgroup's limits are in no affinity mask and in no process's own numbers. Reads files; knows no job.
+A cgroup's limits are in no affinity mask and in no process's own numbers. Reads files only.
 Versions 2 and 1 of the kernel's interface, in a namespace of its own (as containers see it) or by full path.
 """
 

@@ -61,7 +61,7 @@ class AttemptFailed(Exception):
         self.is_child_trusted = is_child_trusted
         """False: nothing that the job's process said is kept, figures of its first audit included."""
         self.scanners = scanners
-        """What other scanners say of a checkpoint that was refused, as its process told."""
+        """What other scanners say of a checkpoint that was refused, as its process reported."""
 
     def as_row(self, phase: str | None) -> dict[str, Any]:
         """The form kept on the job's row."""

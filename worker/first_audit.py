@@ -32,7 +32,7 @@ _LOG = get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class KeptAudit:
-    """Of the file (`sanitizer.pipeline.baseline`) what is told."""
+    """Of the file (`sanitizer.pipeline.baseline`) what is reported."""
 
     figures: AuditFigures
     settled: SettledArchitecture

@@ -92,7 +92,7 @@ class HintChannel(Channel):
         """Routes are for those who send by an exchange; hints go straight into their list."""
 
     def _refuse(self, queue: str, size_bytes: int) -> None:
-        """Count it. Whoever fills a queue fills no log: the first is told, the second, the fourth, …"""
+        """Count it. Whoever fills a queue fills no log: the first is logged, the second, the fourth, …"""
         HintChannel.num_refused += 1
         with suppress(RedisError, OSError), self.conn_or_acquire() as client:
             client.incr(f"{self.global_keyprefix}{REFUSED_HINTS}")  # kombu prefixes only what it uses itself

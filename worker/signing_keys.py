@@ -1,4 +1,4 @@
-"""The operator's signing key: made, checked, named. Signs nothing, and knows no job.
+"""The operator's signing key: made, checked, named. Signs nothing, and does not depend on a job.
 
     python -m worker.signing_keys new FOLDER     make a key: signing-key.pem (0600) and signing-key.pub.pem
     python -m worker.signing_keys ensure FOLDER  the same, unless there is one: for each start of a service

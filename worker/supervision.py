@@ -168,7 +168,7 @@ def supervise(
         status = child.close()
         watch.refuse(child.excess)
         if status != EXIT_SUCCEEDED and shipper.has_waiting:
-            # Told in its last words: whoever operates the service looks into a failure with it.
+            # Reported in its last words: whoever operates the service looks into a failure with it.
             _ship(child, shipper, watch)
     except Stopped as stopped:
         if stopped.reason in {StopReason.LEAVE, StopReason.PAUSE}:

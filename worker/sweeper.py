@@ -121,7 +121,7 @@ def _release_expired(database: Database) -> int:
 
 
 def relay_outbox(database: Database, publisher: JobPublisher) -> int:
-    """Tell what was committed and not told. A message is marked only after the broker took it."""
+    """Send what was committed and not sent. A message is marked only after the broker took it."""
     with database.unit_of_work() as unit:
         messages = unit.outbox.pending(_BATCH)
     reported: list[int] = []

@@ -132,7 +132,7 @@ class Tracker:
     def advance(self, share: float, **values: Any) -> None:
         """`share` (0 to 1) of the running phase is done; `values` are step, total_steps, eta_s, message, …
 
-        Between two phases nothing is told: a cleaning that scanned first stages its inputs a second time.
+        Between two phases nothing is reported: a cleaning that scanned first stages its inputs a second time.
         """
         with self._lock:
             if self._phase is not None and self._phases[self._phase] is PhaseState.RUNNING:

@@ -49,7 +49,7 @@ class Forbidden(DomainError):
 
 
 class NotFound(DomainError):
-    """No such thing in the caller's project; whether it exists elsewhere is not told."""
+    """No such thing in the caller's project; whether it exists elsewhere is not disclosed."""
 
 
 class Conflict(DomainError):

@@ -83,7 +83,7 @@ def name_of(source: Source) -> str:
 
 
 def without_query(text: str) -> str:
-    """As people are told of a source: the query of an address may be a signature that opens it."""
+    """As a source is shown to people: the query of an address may be a signature that opens it."""
     address, mark, _ = text.partition("?")
     return address + ("?…" if mark else "")
 

@@ -1,4 +1,4 @@
-"""Webhooks: what is told to customers' servers, and when a delivery that failed is tried again.
+"""Webhooks: what is reported to customers' servers, and when a delivery that failed is tried again.
 
 By Standard Webhooks 1.0. A *message* is one thing that happened; a *delivery* is that message on its way to
 one webhook.
@@ -62,7 +62,7 @@ class DeliveryError(StrEnum):
 
     URL_REFUSED = "url_refused"
     NO_PUBLIC_ADDRESS = "no_public_address"
-    """The name has no address, or one that we do not connect to; which of the two is not told."""
+    """The name has no address, or one that we do not connect to; which of the two is not reported."""
     NO_CONNECTION = "no_connection"
     TLS_FAILED = "tls_failed"
     TIMED_OUT = "timed_out"
@@ -73,7 +73,7 @@ class DeliveryError(StrEnum):
     SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 - a word for what went wrong
     """The operator's keys do not open what the secret was sealed with."""
     INTERRUPTED = "interrupted"
-    """The last try that was left began, and nobody told its end."""
+    """The last try that was left began, and nobody reported its end."""
 
 
 WAITS_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)

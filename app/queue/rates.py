@@ -52,7 +52,7 @@ class Rates(Protocol):
 
 
 class BrokerRates:
-    """`url` as Celery takes it (redis://, rediss://, unix://). `on_outage` is told once per outage."""
+    """`url` as Celery takes it (redis://, rediss://, unix://). `on_outage` is called once per outage."""
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class CheckpointIn(WireIn):
 
 
 class SourceOut(WireOut):
-    """Where a checkpoint was fetched from. What is not known yet, or not told by its server, is null."""
+    """Where a checkpoint was fetched from. What is not known yet, or not reported by its server, is null."""
 
     ordered: Annotated[str, AfterValidator(without_query)] = Field(
         description="As it was named; of an address without its query, which may hold a signature."

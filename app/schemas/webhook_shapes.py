@@ -42,7 +42,7 @@ Events = Annotated[list[Event], Len(1, len(_ALL)), Field(description="The events
 
 
 class WebhookIn(WireIn):
-    """Where to send what. Unless told, everything."""
+    """Where to send what. By default, everything."""
 
     url: Url
     events: Events = Field(default_factory=lambda: [*_ALL])

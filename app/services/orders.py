@@ -58,7 +58,7 @@ class Order:
     scan_section: ScanSection | None = None
     """What the report says of that scan."""
     cautions: tuple[str, ...] = ()
-    """What the order's reader was to be told of it, for a dry run."""
+    """What was to be reported of it to the order's reader, for a dry run."""
     scan: ScanOptions | None = None
     """Also of a cleaning that scans first: what is found is then not known yet."""
     own: Any = None

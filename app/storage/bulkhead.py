@@ -78,8 +78,8 @@ Answer = TypeVar("Answer")
 
 
 class Bulkhead:
-    """`num_calls` at once and as many waiting, each for at most `timeout_s`. `on_refused` is told why a call
-    was not made or not waited for: `busy`, `open`, `late`."""
+    """`num_calls` at once and as many waiting, each for at most `timeout_s`. `on_refused` is given the reason
+    why a call was not made or not waited for: `busy`, `open`, `late`."""
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ URL_IS_FRESH_FOR_S = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What one pass over the file gave; `parts` is None where the store told no ETags."""
+    """What one pass over the file gave; `parts` is None where the store returned no ETags."""
 
     sha256: str
     parts: tuple[StoredPart, ...] | None

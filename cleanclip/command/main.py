@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None, *, session: Session | None = No
     given = list(sys.argv[1:] if arguments is None else arguments)
     output = Output(is_json="--json" in given)
     try:
-        # Typer ends the process by itself, but not where a fault that it finds has to be told as a document.
+        # Typer ends the process by itself, but not where a fault that it finds is to be a document.
         status = app(given, prog_name="cleanclip", obj=session, standalone_mode=not output.is_json)
         sys.exit(status if isinstance(status, int) else ExitCode.OK)
     except TyperException as error:

@@ -50,7 +50,7 @@ def audits(report: Report) -> list[tuple[str, AuditFigures]]:
 
 
 def num_classes(report: Report) -> int | None:
-    """Of the set of images that was measured on, where it is told."""
+    """Of the set of images that was measured on, where it is reported."""
     return min(
         (one.num_classes for one in report.data if one.kind == "labelled" and one.num_classes), default=None
     )
@@ -269,7 +269,7 @@ def _attack_changes(report: Report) -> Iterator[Finding]:
 
 
 def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Difference) -> Iterator[Finding]:
-    """Each class by itself, worst first, and all together with what is left for the classes not told."""
+    """Each class by itself, worst first, and all together with what is left for the classes not reported."""
     changes = report.classes_lost
     for index, change in enumerate(changes):
         where = f"classes_lost[{index}]"
@@ -294,7 +294,7 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
             yield misfit("classes_lost", f"makes a larger {name} than all images have")
         elif rest > left["n"] >= 0:
             yield misfit("classes_lost", f"leaves a larger {name} to the other classes than they have images")
-    # A class that is not told lost at most as much as the last that is; nothing, where all losers are told.
+    # A class that is not reported lost at most as much as the last that is; nothing, where all losers are.
     net = left["lost"] - left["gained"]
     if len(changes) < MOST_CLASSES_REPORTED:
         if net > 0:

@@ -195,7 +195,7 @@ def _named(report: Report, outcome: Outcome) -> str:
 
 
 def time(moment: datetime) -> str:
-    """2026-01-31 23:59:59 UTC; a time without a zone is told as it is."""
+    """2026-01-31 23:59:59 UTC; a time without a zone is shown as it is."""
     reported = moment.astimezone(UTC) if moment.tzinfo else moment
     return f"{reported:%Y-%m-%d %H:%M:%S}{' UTC' if moment.tzinfo else ''}"
 

@@ -148,7 +148,7 @@ class AuditFigures:
         return max(counts) / sum(counts) if len(counts) > 1 else None
 
     def lowest_classes(self) -> tuple[int, ...]:
-        """Places in `ca_per_class` of the lowest accuracies, at most `MOST_CLASSES_TOLD`, lowest first."""
+        """Places in `ca_per_class` of the `MOST_CLASSES_REPORTED` lowest accuracies at most, lowest first."""
         places = range(len(self.ca_per_class))
         in_order = sorted(places, key=lambda place: self.ca_per_class[place].accuracy.value)
         return tuple(in_order[:MOST_CLASSES_REPORTED])

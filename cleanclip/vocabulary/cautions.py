@@ -393,7 +393,7 @@ def _uar(recipe: UARRecipe, num_samples: int) -> Iterator[str]:
         yield "There is no weak stage: the strong stage alone costs clean accuracy. Lower strong_epochs."
     if recipe.num_inverted == 0 or recipe.inversion_steps == 0:
         yield (
-            "No pattern is inverted on the input model: only patterns that climb from random starts "
+            "No pattern is inverted on the input model: only patterns optimised from random starts "
             "act on the backdoor."
         )
     if words := ", ".join(repr(" ".join(trigger)) for trigger in recipe.words()):

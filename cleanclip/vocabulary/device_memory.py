@@ -220,7 +220,7 @@ def _passing(cost: ModelCost, at_once: int, *, is_half: bool) -> int:
 def _searching(
     cost: ModelCost, at_once: int, together: int, *, is_half: bool, is_cuda: bool, trains: bool = False
 ) -> int:
-    """Images under patterns that climb: `together` in a step, fewer where fewer may pass at once."""
+    """Images under patterns that are optimised: `together` in a step, fewer where fewer may pass at once."""
     kept = cost.image.kept_bytes(is_half=is_half, trains=trains, is_cuda=is_cuda)
     each = kept + _MORE_PIXEL_BYTES * cost.image.pixels
     return min(at_once, together) * each + (HALF * cost.image.matrices if is_half else 0)

@@ -1,4 +1,4 @@
-"""How the library tells whoever called it where it stands. Free of torch; knows no job, no queue.
+"""How the library tells whoever called it where it stands. Free of torch and of jobs.
 
 The library calls a `Progress`; the command line draws a bar from it, the child process of a worker
 writes it as JSON lines, tests collect it in a list. The bounds are held where lines are read: a supervisor

@@ -135,7 +135,7 @@ class Report:
     created_at: datetime
     seed: int
     origin: report_inputs.Origin | None = None
-    """None of `python -m sanitizer`, which knows no job."""
+    """None of `python -m sanitizer`, which has no job."""
     checkpoint: report_inputs.CheckpointInput
     architecture: SettledArchitecture
     """How what no tensor tells was settled."""
@@ -143,7 +143,7 @@ class Report:
     audit: AuditOptions
     recipe: Recipe | None = None
     recipe_source: RecipeSource | None = None
-    """None in an audit, and where nobody told which options were given."""
+    """None in an audit, and where nobody recorded which options were given."""
     policy: Policy
     policy_source: PolicySource
     before: AuditFigures
@@ -152,8 +152,8 @@ class Report:
     attack_changes: tuple[AttackChange, ...] = ()
     """In the order of the attacks. Empty where nothing was cleaned."""
     classes_lost: tuple[ClassChange, ...] = ()
-    """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval is for one class
-    alone: among many classes, the worst looks bad by chance too."""
+    """At most `MOST_CLASSES_REPORTED`, worst first, of those that lost anything. Each interval is for one
+    class alone: among many classes, the worst looks bad by chance too."""
     drift: EmbeddingDrift | None = None
     """None where nothing was cleaned."""
     retrieval_lost: RetrievalLost | None = None

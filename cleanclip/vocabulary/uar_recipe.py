@@ -39,10 +39,10 @@ class UARRecipe(FinetuningOptions):
     """UAR, universal adversarial repair: a triggered image must get the embedding of its clean original.
 
     L = L_CLIP(f(x'), T0) + consistency_weight * mean(1 - cos(f(x'), f0(x))). x' is the batch, part of it with
-    patterns that many images share: live ones, which climb this loss, and those of a bank, which are inverted
-    on the model. f0 and T0 are the input model, on clean images and captions. It trains the image tower
-    only, unless `trigger_words` is set, and needs no trigger and no label. A method of this project, run on
-    small models only: the default learning_rate is a guess for full-size models.
+    patterns that many images share: live ones, which maximise this loss, and those of a bank, which are
+    inverted on the model. f0 and T0 are the input model, on clean images and captions. It trains the image
+    tower only, unless `trigger_words` is set, and needs no trigger and no label. A method of this project,
+    run on small models only: the default learning_rate is a guess for full-size models.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
@@ -227,7 +227,7 @@ class UARRecipe(FinetuningOptions):
 
     @property
     def num_live(self) -> int:
-        """Patterns that climb at the same time."""
+        """Patterns that are optimised at the same time."""
         patterns = self.live_patches + self.live_blends
         return patterns + self.live_warps + self.live_colours + self.live_edits
 

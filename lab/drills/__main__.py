@@ -36,7 +36,7 @@ def find_drills() -> dict[str, Drill]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the chosen drills, all of them unless told otherwise; returns the exit code."""
+    """Run the chosen drills, all of them by default; returns the exit code."""
     known = find_drills()
     configure_logging(level="ERROR", json_lines=False)
     parser = argparse.ArgumentParser(

@@ -1,6 +1,6 @@
 """What a drill is: a module with NAME, TITLE and `run`, which breaks something often and reports rows.
 
-Knows no particular drill. A long drill does its work in pieces (`Place.piece`): each is kept as it is
+Does not depend on any one drill. A long drill does its work in pieces (`Place.piece`): each is kept as it is
 done, so that a run that was cut goes on where it stopped.
 """
 

@@ -34,7 +34,7 @@ def _broken_attempt(ground: Ground, codes: set[str], break_it: Any = None, **ord
     found = ground.stage.broken_by(ground.undisturbed, break_it, **orders)
     events = ground.scene.events(found.facts["job_id"])
     reported = [event.data["error"]["code"] for event in events if event.type == "attempt_failed"]
-    found.facts["told"] = reported
+    found.facts["reported"] = reported
     if len(reported) != 1 or reported[0] not in codes:
         found.faults.append(f"the attempt was said to have failed with {reported}, not {sorted(codes)}")
     return found
@@ -145,17 +145,17 @@ def _poison(ground: Ground) -> Mapping[str, Case]:
 
 _THEN = "; then the job succeeds on a good machine, once, with the weights of an undisturbed run"
 GROUPS: Groups = (
-    Group(broken="disk full in the job's folder", expected="told as disk_full" + _THEN, cases=_disk),
+    Group(broken="disk full in the job's folder", expected="reported as disk_full" + _THEN, cases=_disk),
     Group(
         broken="memory limit hit",
-        expected="failed, told as out_of_memory; retried by its customer under a higher limit it succeeds, "
-        "once, with the weights of an undisturbed run",
+        expected="failed, reported as out_of_memory; retried by its customer under a higher limit it "
+        "succeeds, once, with the weights of an undisturbed run",
         cases=_memory,
     ),
     Group(
         broken="a worker's clock wrong by hours (Python's wall clock and the clock that signs requests)",
         expected="leases go by the database's clock; the store does not believe what such a worker signs: "
-        "told as worker_clock_wrong" + _THEN,
+        "reported as worker_clock_wrong" + _THEN,
         cases=_clock,
     ),
     Group(broken="two sweepers at once", expected="a lost lease is taken back once", cases=_sweepers),

@@ -3,7 +3,7 @@
     python -m lab.drills.follow_client < order.json > seen.json
 
 Every event is written down with the time of its arrival (CLOCK_MONOTONIC, which all processes of a machine
-share). A follower that has seen `done` is through. Knows nothing of the service but the form of its streams.
+share). A follower that has seen `done` is through. Depends on the form of the service's streams alone.
 """
 
 from __future__ import annotations

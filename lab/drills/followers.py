@@ -46,7 +46,7 @@ class Ground:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class FollowResult:
     """What all followers saw together, beside what they should have."""
 
     num_followers: int
@@ -110,7 +110,7 @@ def work(ground: Ground, events_per_job: int, seconds: float) -> dict[tuple[str,
     return written
 
 
-def compare(ground: Ground, seen: Sequence[Seen], written: dict[tuple[str, int], float]) -> Told:
+def compare(ground: Ground, seen: Sequence[Seen], written: dict[tuple[str, int], float]) -> FollowResult:
     """What was seen, against the events that the database has."""
     there: dict[str, dict[int, int | None]] = {}
     for job_id in ground.job_ids:
@@ -130,7 +130,7 @@ def compare(ground: Ground, seen: Sequence[Seen], written: dict[tuple[str, int],
             n = there[one.job_id].get(seq)
             if n is not None:
                 delays.append(max(0.0, arrived - written[one.job_id, n]))
-    return Told(
+    return FollowResult(
         num_followers=len(seen),
         num_events=sum(len(there[one.job_id]) for one in seen),
         lost=lost,
@@ -150,7 +150,7 @@ def observe(
     seconds: float,
     meanwhile: Callable[[], None] | None = None,
     settled: Callable[[], None] = lambda: None,
-) -> Told:
+) -> FollowResult:
     """Follow and write; `settled` when all follow, `meanwhile` in the middle, while events are written."""
     with following(ground, num_followers) as ended:
         settled()

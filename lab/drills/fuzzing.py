@@ -13,7 +13,7 @@ from lab.drills.drill import Place, Row
 from lab.fuzz.target import MODULES
 
 NAME = "fuzzing"
-TITLE = "Random bytes, guided by coverage, for every reader of a stranger's file"
+TITLE = "Random bytes, guided by coverage, for every reader of an untrusted file"
 SECONDS_A_TARGET = 480
 SECONDS_A_TARGET_QUICK = 20
 EXPECTED = (

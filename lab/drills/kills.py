@@ -89,7 +89,7 @@ class _Kills:
     def supervisor(self, side: str, writes: Sequence[str]) -> Row:
         def one(write: str) -> dict[str, Any]:
             found = self.stage.broken_by(self.undisturbed, gate=gate(write, side))
-            return self._told(f"supervisor killed {side} {write}", found, found.facts["exit_code"] == -9)
+            return self._judged(f"supervisor killed {side} {write}", found, found.facts["exit_code"] == -9)
 
         works = {f"supervisor {side} {write}": partial(one, write) for write in writes}
         return summary(f"supervisor: SIGKILL right {side} each write", self.place.pieces(works))
@@ -97,7 +97,7 @@ class _Kills:
     def child(self, kills: dict[str, dict[str, Any]]) -> Row:
         def one(when: str, plan: dict[str, Any]) -> dict[str, Any]:
             found = self.stage.broken_by(self.undisturbed, child=plan)
-            return self._told(f"child killed {when}", found, found.facts.get("attempts", 2) > 1)
+            return self._judged(f"child killed {when}", found, found.facts.get("attempts", 2) > 1)
 
         works = {f"child {when}": partial(one, when, plan) for when, plan in kills.items()}
         return summary("child: SIGKILL " + "; ".join(kills), self.place.pieces(works))
@@ -110,7 +110,7 @@ class _Kills:
 
         def one(phase: str, write: str) -> dict[str, Any]:
             found = self.stage.broken_by(self.undisturbed, kill, gate=gate(write, "after", "hold"))
-            return self._told(f"both killed in {phase}", found, found.facts["exit_code"] == -9)
+            return self._judged(f"both killed in {phase}", found, found.facts["exit_code"] == -9)
 
         works = {f"both {phase}": partial(one, phase, write) for phase, write in phases.items()}
         return summary(
@@ -139,7 +139,7 @@ class _Kills:
             if phase in ("finetune", "final audit") and resume is None:
                 found.faults.append("no state was saved")
             found.recovery_s = took_s
-            return self._told(f"told to leave in {phase} ({took_s:.1f} s)", found, reached)
+            return self._judged(f"told to leave in {phase} ({took_s:.1f} s)", found, reached)
 
         works = {f"terminate {phase}": partial(one, phase, write) for phase, write in phases.items()}
         expected = "saved and handed back within 20 s, the attempt not counted; then as undisturbed"
@@ -164,14 +164,14 @@ class _Kills:
             wait_for(lambda: not processes_in(folder), 10.0, "the sleeper's processes are gone")
             if changed := everything(stage, job_id) ^ before:
                 found.faults.append(f"the sleeper wrote: {sorted(map(str, changed))[:4]}")
-            return self._told(f"asleep {side} {write}", found, reached)
+            return self._judged(f"asleep {side} {write}", found, reached)
 
         chosen = [w for w in writes if "finish" not in w and (w.endswith("#1") or "states/" in w)]
         broken = "worker: SIGSTOP past the lease, SIGCONT once another has finished the job"
         results = self.place.pieces({f"asleep {write}": partial(one, write) for write in chosen})
         return summary(broken, results, "the sleeper leaves no object and no row")
 
-    def _told(self, what: str, found: Broken, reached: bool) -> dict[str, Any]:
+    def _judged(self, what: str, found: Broken, reached: bool) -> dict[str, Any]:
         found.reached = reached
         said = "; ".join(found.faults) or "as promised" if reached else "did not come there"
         self.place.say(f"{what}: {said}")

@@ -5,7 +5,7 @@
 Two ways to ask. Without a `rate`, each connection sends its next request when it has its answer: what the
 service can do at most. With one, requests are due at fixed times whether or not answers come, and a
 latency counts from when the request was *due*, so that a service that stands still is seen to.
-Answers are counted by status; a body is read to its end and thrown away. Knows nothing of the service.
+Answers are counted by status; a body is read to its end and thrown away. Does not depend on the service.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ _TROUBLE_S = 2.0
 
 
 @dataclass
-class Told:
+class StormResult:
     """What a storm did."""
 
     num_jobs: int
@@ -140,9 +140,9 @@ def weather(
     say: Callable[[str], None],
     every_s: float = 1.0,
     at_most: int | None = None,
-) -> Told:
+) -> StormResult:
     """Blow every `every_s` until every job has ended, `at_most` so often; then the ledger."""
-    reported = Told(num_jobs=len(job_ids))
+    reported = StormResult(num_jobs=len(job_ids))
     began = last_said = time.monotonic()
     while (left := scene.num_unfinished()) and time.monotonic() - began < GIVE_UP_S:
         if at_most is None or sum(storm.faults.values()) < at_most:
@@ -163,7 +163,7 @@ def weather(
     return reported
 
 
-def _count(reported: Told, scene: Scene, job_ids: list[str]) -> None:
+def _count(reported: StormResult, scene: Scene, job_ids: list[str]) -> None:
     digests = set()
     for job_id in job_ids:
         job = scene.job(job_id)

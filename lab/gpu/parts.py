@@ -1,4 +1,4 @@
-"""What is measured on a GPU, part by part. Jobs are those of `sanitizer.pipeline`. Knows no page."""
+"""What is measured on a GPU, part by part. Jobs are those of `sanitizer.pipeline`."""
 
 from __future__ import annotations
 

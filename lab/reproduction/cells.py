@@ -1,4 +1,4 @@
-"""What is measured: cells, their identity, and what each of them needs first. Free of torch; knows no grid.
+"""What is measured: cells, their identity, and what each of them needs first. Free of torch.
 
 A cell is one run. Its name is a digest of everything that decides its figures but the machine: options, seeds
 and `RESULTS`. Poison, order of cleaning and test are seeded apart.

@@ -2,7 +2,7 @@
 
 Loads no audit of the library: images are composed again; triggers, classes and counts are those of the
 tests' reference, in float64 and loops. What it counts is held against the cell's own file and, where the same
-weights were published, against the published line. Knows no grid.
+weights were published, against the published line.
 """
 
 from __future__ import annotations

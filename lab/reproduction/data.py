@@ -1,4 +1,4 @@
-"""The images of the cells as shards on disk, written once. Knows no model.
+"""The images of the cells as shards on disk, written once.
 
 `Sets` answers with folders, which hold what `testbed` composes for the same arguments.
 """

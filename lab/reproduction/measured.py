@@ -1,4 +1,4 @@
-"""What a cell gave: shares with counts and intervals, kept as JSON. Free of torch; knows no running.
+"""What a cell gave: shares with counts and intervals, kept as JSON. Free of torch.
 
 ASR leaves out images of the target class; PA is the share of triggered images still given their own
 class. What is compared was measured on the same images of one and the same model: `contradiction`.
@@ -69,7 +69,7 @@ def is_implanted(run: Measured, gate: float = GATE) -> bool:
 
 
 def is_pointless(cell: Cell, reported: Callable[[Cell], Measured | None], gate: float = GATE) -> bool:
-    """Whether `cell` cleans a subject whose attack was not implanted. `told`: what was measured so far."""
+    """Whether `cell` cleans a subject whose attack was not implanted, by what was `reported` so far."""
     before = reported(cell.subject) if isinstance(cell, Cleaning) else None
     return before is not None and not is_implanted(before, gate)
 
@@ -78,7 +78,7 @@ def contradiction(before: Measured, after: Measured) -> str | None:
     """Why `after` cannot have started from `before`; None where nothing speaks against it.
 
     A model trained again on another machine has other weights under the same name. Lines of before
-    `from_weights_sha256` are told by the images that were lost and gained, which only one `before` gives.
+    `from_weights_sha256` are judged by the images that were lost and gained, which only one `before` gives.
     """
     if after.from_weights_sha256 not in (None, before.weights_sha256):
         return f"started from the weights {after.from_weights_sha256}, not from {before.weights_sha256}"

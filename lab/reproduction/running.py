@@ -1,4 +1,4 @@
-"""Runs one cell: trains or fine-tunes, measures, writes weights and cell.json. Knows no grid and no table.
+"""Runs one cell: trains or fine-tunes, measures, writes weights and cell.json.
 
 Fine-tuning and audit are those of the library that the service runs. One thread, so that a cell does not
 depend on how many others run beside it.

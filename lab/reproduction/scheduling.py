@@ -1,4 +1,4 @@
-"""Runs many cells in processes, each after those that it needs; says how far it is. Knows no figures.
+"""Runs many cells in processes, each after those that it needs; says how far it is.
 
 A cell that was cut leaves no cell.json and is run again; one that fails fails those that need it, no other.
 """
@@ -79,15 +79,15 @@ class _Run:
 
     def start(self, pool: ProcessPoolExecutor) -> bool:
         """Give the pool cells that can be run, in order; whether anything runs then."""
-        strangers = [cell for cell in self.waiting if self._starts_elsewhere(cell)]
-        for cell in strangers:
+        mismatched = [cell for cell in self.waiting if self._starts_elsewhere(cell)]
+        for cell in mismatched:
             self.say(f"failed: {describe(cell)}: its model has other weights here than those published")
-        self.failed += strangers
+        self.failed += mismatched
         lost = [cell for cell in self.waiting if any(first in self.failed for first in needs(cell))]
         self.failed += lost
-        pointless = [cell for cell in self.waiting if is_pointless(cell, self._told, self.gate)]
+        pointless = [cell for cell in self.waiting if is_pointless(cell, self._measured, self.gate)]
         self.total -= len(pointless)
-        self.waiting = [cell for cell in self.waiting if cell not in [*strangers, *lost, *pointless]]
+        self.waiting = [cell for cell in self.waiting if cell not in [*mismatched, *lost, *pointless]]
         ready = [c for c in self.waiting if all(cell_id(first) in self.done for first in needs(c))]
         for cell in ready[: self.jobs - len(self.running)]:
             self.waiting.remove(cell)
@@ -116,7 +116,7 @@ class _Run:
             here and reported and here.weights_sha256 != reported.weights_sha256 for here, reported in both
         )
 
-    def _told(self, cell: Cell) -> Measured | None:
+    def _measured(self, cell: Cell) -> Measured | None:
         return self.done.get(cell_id(cell))
 
 
@@ -124,7 +124,7 @@ def _attempt(cell: Cell, root: Path) -> Measured | str:
     """The cell's figures, or why there are none: not every error can be sent from one process to another."""
     try:
         return run_cell(cell, root)
-    except Exception:  # noqa: BLE001 - told by the parent, with its traceback
+    except Exception:  # noqa: BLE001 - reported by the parent, with its traceback
         return traceback.format_exc()
 
 

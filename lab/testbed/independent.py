@@ -1,7 +1,7 @@
 """Measures weights without the service and without the library's audit: by the plain reference of the tests.
 
 What it is given is a folder with model.safetensors and config.json; `lab.testbed.subject.unpack` makes one
-of a research checkpoint, so that not even the reading of an upload is the service's. Knows no service.
+of a research checkpoint, so that not even the reading of an upload is the service's.
 """
 
 from __future__ import annotations

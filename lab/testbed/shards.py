@@ -1,4 +1,4 @@
-"""Composed images as WebDataset shards: pairs, and labelled sets. Knows no store and no model."""
+"""Composed images as WebDataset shards: pairs, and labelled sets."""
 
 from __future__ import annotations
 

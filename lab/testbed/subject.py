@@ -1,7 +1,7 @@
 """Keeps a test subject on disk, so that it is trained once: a research checkpoint and its manifest.
 
 The file has the layout that research code writes: `{"state_dict": {"module.…": …}, "epoch", "name",
-"optimizer"}`, learning rates as NumPy scalars included. Knows no service.
+"optimizer"}`, learning rates as NumPy scalars included.
 """
 
 from __future__ import annotations

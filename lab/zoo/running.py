@@ -117,6 +117,6 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def line_of(row: ModelRow) -> str:
-    """What is told of a model that was made."""
+    """What is printed of a model that was made."""
     asr = "".join(f", ASR {100 * one.value:.1f}" for one in row.asr)
     return f"{row.name} ({row.family}): CA {100 * row.ca.value:.1f}{asr}, {row.cpu_s:.0f} CPU-s"

@@ -1,4 +1,4 @@
-"""Clean accuracy: how often an untouched image gets its own class. Counts predictions; knows no model.
+"""Clean accuracy: how often an untouched image gets its own class. Counts predictions; needs no model.
 
 Shapes: N images, C classes.
 """

@@ -1,4 +1,4 @@
-"""Attack success: what a trigger does to predictions. Counts predictions; knows no model and no trigger.
+"""Attack success: what a trigger does to predictions. Counts predictions; needs no model or trigger.
 
 Shapes: N images of the whole test set, in order.
 

@@ -2,8 +2,8 @@
 
 Shapes: N images of a batch, C classes (of `logits_NC`) or 3 channels, H = W the model's image size.
 
-Nothing is computed for them a second time: what is told of an example is what was counted. They are drawn by
-the seed before the model has seen any image, and an image's place in the set decides its trigger, so the
+Nothing is computed for them a second time: what is reported of an example is what was counted. They are drawn
+by the seed before the model has seen any image, and an image's place in the set decides its trigger, so the
 audits before and after cleaning show the same images.
 """
 

@@ -1,4 +1,4 @@
-"""What tensors cannot say: declared, told by a configuration beside the weights, or the default of a family.
+"""What tensors cannot say: declared, read from a configuration file, or the default of a family.
 
 Every choice leaves a sentence in `assumed`, so that a person can see which value rests on what.
 """

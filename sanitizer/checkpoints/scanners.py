@@ -2,7 +2,7 @@
 
 Each runs in a fresh process of its own (the verdict of one depends on torch being installed and not
 imported), which inherits the sandbox of this one, with a limit on its time. Whatever goes wrong there is
-told as a verdict; nothing a scanner says or does accepts or refuses a file.
+reported as a verdict; nothing a scanner says or does accepts or refuses a file.
 """
 
 import subprocess

@@ -229,7 +229,7 @@ def _check_name(name: bytes) -> None:
     if not is_plain or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
         raise refusal(
             "zip_unsafe_name",
-            f"Member '{excerpt(name)}' has an absolute, climbing or unprintable name.",
+            f"Member '{excerpt(name)}' has an absolute, parent-relative or unprintable name.",
             UPLOAD_AGAIN,
             where=name,
         )

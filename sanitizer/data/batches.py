@@ -1,4 +1,4 @@
-"""Batches for training and for audits, in a fixed order. Knows seeds, ranks and positions; knows no model.
+"""Batches for training and for audits, in a fixed order. Handles seeds, ranks and positions; needs no model.
 
 Shapes: N samples of a batch, C = 3, H = W = the model's image size, L = the model's context length.
 

@@ -1,4 +1,4 @@
-"""Labelled test images by index, from shards or loose files. Knows classes and templates; knows no model.
+"""Labelled test images by index, from shards or loose files. Handles classes and templates; needs no model.
 
 Beside the samples lie `classnames.txt` (one name a line; line i is class i, counted from 0) and, if
 wanted, `zeroshot_classification_templates.txt` (one template a line, `{c}` for the class name), as in

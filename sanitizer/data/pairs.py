@@ -1,4 +1,4 @@
-"""Image-caption pairs by index, from shards or loose files. Knows a pair; knows no order and no batch.
+"""Image-caption pairs by index, from shards or loose files. Their order is `batches`'s.
 
 Why a dataset is refused: docs/reference/errors.md lists the codes.
 """

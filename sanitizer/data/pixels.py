@@ -1,4 +1,4 @@
-"""RGB image → a model's pixels. Decodes nothing; knows no dataset and no augmentation.
+"""RGB image → a model's pixels. Decodes nothing; does not depend on a dataset.
 
 Shapes: N images, C = 3 channels, H = W = the model's image size. Pixels stay uint8 until `normalise`.
 """

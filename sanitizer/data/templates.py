@@ -1,4 +1,4 @@
-"""Sentence templates for zero-shot class names. Knows the placeholder `{c}`; knows no tokenizer and no model.
+"""Sentence templates for zero-shot class names. Handles the placeholder `{c}`; needs no tokenizer.
 
 `IMAGENET_80` are the 80 templates that OpenAI published with CLIP for ImageNet, read from the data file
 beside this module (its head names origin and licence).

@@ -1,1 +1,1 @@
-"""Objectives, one file each. A method is a loss over embeddings; it knows no model, device or data."""
+"""Objectives, one file each. A method is a loss over embeddings; it needs no model, device or data."""

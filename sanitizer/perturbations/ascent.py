@@ -1,7 +1,7 @@
 """Gradient ascent of universal patterns, many side by side.
 
 By signed momentum (MI-FGSM, CVPR 2018): v ← μ v + g / mean|g|, then p ← clip(p + step·sign v, 0, 1), the step
-falling linearly from the first to the last. Each pattern climbs on images of its own in every step.
+falling linearly from the first to the last. Each pattern ascends on images of its own in every step.
 
 Legend: K patterns, n images for each in a step, M images in all, 3 H W an image, D embedding width.
 """
@@ -20,7 +20,7 @@ Embed = Callable[[Tensor], Tensor]
 """Pixels [N, 3, H, W], floating point in [0, 1] → unit embeddings [N, D], differentiable in the pixels."""
 
 Objective = Callable[[Tensor, range], Tensor]
-"""(embeddings [K, n, D] under K of the patterns, their places among all) → what each of them climbs, [K]."""
+"""(embeddings [K, n, D] under K of the patterns, their places among all) → what each maximises, [K]."""
 
 _TINY = 1e-12
 

@@ -1,6 +1,6 @@
 """The families of edits: changes of a whole image that a few numbers describe, as of a camera or of paper.
 
-An edit is a vector p of numbers in [0, 1], so it is a `Family` as a patch is: it is drawn, and it climbs, but
+An edit is a vector p of numbers in [0, 1], so it is a `Family` as a patch is: it is drawn and optimised, but
 for the width of a frame. Its numbers are continuous, so that no list of colours or waves is learned by heart.
 `strength` in (0, 1] scales how far an edit goes; below it is 1. c is a colour p[0:3].
 

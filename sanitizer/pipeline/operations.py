@@ -80,7 +80,7 @@ def sanitize(places: Places, spec: SanitizeSpec, run: Run) -> Report:
     Leaves model.safetensors, config.json, report.json and training_curve.json in `places.out`, and
     `as_uploaded.*` where `spec.output_layout` asks for it. What is in `places.state` is gone on from.
     The training is shared out among `spec.max_ranks` processes at most (`ranks.training.how_many`).
-    A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
+    A policy that no result could meet is refused before training if somebody gave it, else it is a warning.
     The cleaned weights are searched for patterns that control them, unless `spec.searches` is False: a
     supervisor has a process do that which never read the upload.
     Raises every SanitizerError; ValueError where `places` has nothing to train on, or no state.

@@ -166,7 +166,7 @@ class _Watch:
             self._ended[rank] = reported
 
     def _look_for_lost(self) -> None:
-        """Where one is killed the others may crash for it: the one that a signal ended is told of."""
+        """Where one is killed the others may crash for it: the one that a signal ended is reported."""
         lost = {
             rank.number: status
             for rank in self._ranks

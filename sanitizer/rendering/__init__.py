@@ -1,1 +1,1 @@
-"""From a report to pages for people: report.html and report.md. Free of torch; knows no service."""
+"""From a report to pages for people: report.html and report.md. Free of torch and of the service."""

@@ -1,4 +1,4 @@
-"""The universal patterns of a UAR run: live ones that climb the loss, and a bank of kept ones.
+"""The universal patterns of a UAR run: live ones that maximise the loss, and a bank of kept ones.
 
 Position p of the joined batch of all ranks, from 0: the first `live` positions carry the live patterns in
 turn (where there are fewer positions than patterns, an update goes on where the one before it ended), the

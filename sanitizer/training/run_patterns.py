@@ -1,4 +1,4 @@
-"""Universal patterns in the course of a run: when they are inverted, assigned and climb."""
+"""Universal patterns in the course of a run: when they are inverted, assigned and optimised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One job folder from spec to outcome: the child's side of `jobspec`. Knows the folder; knows no queue.
+"""One job folder from spec to outcome: the child's side of `jobspec`. Needs no queue.
 
 Events leave as JSON lines on the process's own stdout; whatever else anybody prints goes to stderr, so
 that nothing can be mistaken for an event. SIGTERM and SIGINT ask for a stop between two steps.
@@ -197,7 +197,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory() -> OptionsRejected:
-    """What a person is told then."""
+    """What is reported to a person then."""
     return OptionsRejected(
         "out_of_memory",
         "The job needs more memory than this process may use.",

@@ -45,7 +45,7 @@ class Usage:
     memory_bytes: int
     """Of processes, of files in memory that are open, of /dev/shm where it is the session's own; pipes and
     sockets as if each were full. At most so much; nearly exact where that is over the limit that `usage` was
-    told: what processes share by a fork counts once then."""
+    given: what processes share by a fork counts once then."""
     unnamed_disk_bytes: int
     """Of files that are open and have no name any more."""
     cpu_s: float

@@ -1,7 +1,7 @@
 """Publish: the child's files into this attempt's own prefix, then one fenced transaction that makes them
 count.
 
-Keys of an attempt are never written by another. Until the transaction commits nobody is told of them; the
+Keys of an attempt are never written by another. Until the transaction commits nobody is notified of them; the
 prefix of an attempt that did not win is removed by the sweeper.
 """
 

@@ -55,7 +55,7 @@ def check_settings(
 def _compared(
     claimed: SettledArchitecture, came_in: Architecture, origin: Mapping[str, Any]
 ) -> Iterator[Setting]:
-    """The `measurable` settings as they must be told, given the figures that are."""
+    """The `measurable` settings as they must be reported, given the figures that are."""
     present, known = Settings.of(came_in), known_by(came_in, origin)
     values = plausible_values(came_in, known)
     for option, said in zip(measurable(came_in), claimed.settings, strict=False):

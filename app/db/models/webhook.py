@@ -1,4 +1,4 @@
-"""Webhooks: where a project wants to be told what happened. The row is also what a deliverer claims.
+"""Webhooks: where a project wants to be notified of what happened. The row is also what a deliverer claims.
 
 Deliveries: the outbox of webhooks, one row for each message and webhook, written with what it tells.
 
@@ -61,7 +61,7 @@ class WebhookDelivery(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
     message_id: Mapped[str]
-    """The header `webhook-id`: the same for every try, every replay and every webhook that is told of it."""
+    """The header `webhook-id`: the same for every try, every replay and every webhook that receives it."""
     event: Mapped[WebhookEvent] = mapped_column(word_of(WebhookEvent, "event"))
     subject_id: Mapped[str]
     data: Mapped[JsonObject]

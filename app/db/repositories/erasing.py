@@ -318,7 +318,7 @@ class ErasureRepository(PlanRepository):
                 self._delete(table, deletion.project_id)
 
     def _forget_messages(self, project_id: str, subject_id: str) -> None:
-        """What webhooks were told of it, or were to be told."""
+        """What was reported of it to webhooks, or was to be."""
         self._delete(WebhookDelivery, project_id, WebhookDelivery.subject_id == subject_id)
 
     def _forget_answers(self, project_id: str, shown_id: str) -> None:

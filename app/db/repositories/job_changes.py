@@ -1,6 +1,6 @@
 """The one way a job changes visibly: version and event number grow and the event is appended, together.
 
-An end is told to the project's webhooks in the same transaction.
+An end is reported to the project's webhooks in the same transaction.
 
 The caller holds the row's lock. Also: what a job's end means for the checkpoint or dataset it was about.
 """

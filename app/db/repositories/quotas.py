@@ -20,7 +20,7 @@ from app.domain.states import LEASED, PUBLIC_KINDS, JobKind, JobState, UploadPur
 
 QUOTA_LOCK = 7_263_004
 JOB_ROW_BYTES = 16 * 1024
-"""Of a job without images: its row, its events, what was told of it."""
+"""Of a job without images: its row, its events, what was reported of it."""
 ROW_BYTES = 4 * 1024
 """Of another row, beside what can be large in it."""
 _PROJECT: ColumnElement[str] = literal_column(":project_id", Text)

@@ -246,7 +246,7 @@ class SweepRepository(Repository):
         return cast("CursorResult[object]", self._session.execute(statement)).rowcount
 
     def delete_published_messages(self, older_than_s: float) -> int:
-        """Forget outbox messages that were told long ago; returns how many."""
+        """Forget outbox messages that were delivered long ago; returns how many."""
         statement = delete(OutboxMessage).where(
             OutboxMessage.published_at < func.now() - seconds(older_than_s)
         )

@@ -2,7 +2,7 @@
 
 What happened, written for every webhook that wants to know, in the transaction that made it happen.
 
-So nothing is told that was rolled back, and nothing that was committed is forgotten.
+So nothing is reported that was rolled back, and nothing that was committed is forgotten.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Jobs set side by side: which rows there are, and which of them differ. Pure; knows no request.
+"""Jobs set side by side: which rows there are, and which of them differ. Pure; does not depend on a request.
 
 Two figures are comparable where they are of the same images under the same trigger: what is not is said.
 """

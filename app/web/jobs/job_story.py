@@ -1,4 +1,4 @@
-"""What happened to a job, as sentences. An event that this version does not know is told by its name."""
+"""What happened to a job, as sentences. An event that this version does not know is shown by its name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -59,7 +59,7 @@ def make_webhook(request: Request, visitor: Admin, form: FormDep, ports: PortsDe
 def change_webhook(
     *, webhook_id: WebhookPath, request: Request, visitor: Admin, form: FormDep, ports: PortsDep
 ) -> Response:
-    """Where it goes and what it is told."""
+    """Where it goes and what is reported to it."""
     caller = visitor.caller
     try:
         wanted = WebhookChange(url=form.get("url"), events=_events(form))

@@ -1,4 +1,4 @@
-"""Times two sides in turn, so that other work on the machine disturbs both alike. Knows no model.
+"""Times two sides in turn, so that other work on the machine disturbs both alike.
 
 A figure is the median over repetitions; its spread is the smallest and the largest. The ratio is that of each
 repetition's two times, so that a slow minute of the machine falls out.

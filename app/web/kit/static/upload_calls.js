@@ -1,4 +1,4 @@
-/* Calls of our own pages: JSON answers, the form token as a header. Knows no file and no element. */
+/* Calls of our own pages: JSON answers, the form token as a header. Does not depend on a file or an element. */
 
 /** The service says no. `isPassing`: the same call may succeed later. */
 export class Refusal extends Error {

@@ -1,6 +1,6 @@
 /* Sends one file: parts straight to the object store, four at a time, digest beside, until it is a checkpoint.
    Whatever interrupts it (pause, network, session, another tab) is waited for; the store then says which parts
-   it has. Knows no element: it tells its state and its figures to whoever made it. */
+   it has. Does not depend on an element: it reports its state and its figures to whoever made it. */
 import { NoAnswer, OtherProject, Refusal, SignedOut } from './upload_calls.js';
 import { PutFailed, isReachable, put } from './upload_putting.js';
 import { Rate } from './upload_rate.js';

@@ -13,7 +13,7 @@ from app.settings_groups import ConnectionSettings
 
 
 class Peer:
-    """A connection of which only the door knows."""
+    """A connection that only `OpenConnections` knows."""
 
     def __init__(self) -> None:
         self.gave_way = False
@@ -26,7 +26,7 @@ class Peer:
         self.num_looks += 1
 
 
-def with_door(test: Callable[[OpenConnections], None], *proxies: str, **limits: Any) -> None:
+def with_places(test: Callable[[OpenConnections], None], *proxies: str, **limits: Any) -> None:
     async def inside() -> None:
         test(OpenConnections(ConnectionSettings(**limits), proxies, Metrics(dict)))
 
@@ -48,7 +48,7 @@ def test_an_address_is_counted_as_its_owner_has_it(one: str, another: str, is_on
         assert connections.enter(Peer(), one) is None
         assert (connections.enter(Peer(), another) is ADDRESS_FULL) is is_one_owner
 
-    with_door(test, max_per_address=1)
+    with_places(test, max_per_address=1)
 
 
 @pytest.mark.parametrize("address", [None, "/run/api.sock", "10.1.2.3", "::ffff:10.1.2.3"])
@@ -57,7 +57,7 @@ def test_a_proxy_or_a_local_socket_is_not_counted_by_address(address: str | None
         for _ in range(5):
             assert connections.enter(Peer(), address) is None
 
-    with_door(test, "10.0.0.0/8", max_per_address=1)
+    with_places(test, "10.0.0.0/8", max_per_address=1)
 
 
 def test_a_place_that_was_left_is_free_again() -> None:
@@ -69,7 +69,7 @@ def test_a_place_that_was_left_is_free_again() -> None:
             connections.leave(first)
             connections.leave(first)  # as a connection that gave way does
 
-    with_door(test, max_per_address=1)
+    with_places(test, max_per_address=1)
 
 
 def test_the_one_that_has_waited_longest_gives_way_and_none_that_is_served() -> None:
@@ -88,7 +88,7 @@ def test_the_one_that_has_waited_longest_gives_way_and_none_that_is_served() -> 
         assert connections.enter(Peer(), None) is None
         assert peers[0].gave_way
 
-    with_door(test, max_open=16)
+    with_places(test, max_open=16)
 
 
 def test_nobody_enters_where_all_are_served() -> None:
@@ -99,7 +99,7 @@ def test_nobody_enters_where_all_are_served() -> None:
             connections.serves(peer)
         assert connections.enter(Peer(), None) is SERVER_FULL
 
-    with_door(test, max_open=16)
+    with_places(test, max_open=16)
 
 
 def test_connections_are_looked_at_until_none_is_left() -> None:
