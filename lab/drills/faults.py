@@ -19,7 +19,6 @@ from lab.drills.proxy import StoreProxy
 from lab.drills.runs import Stage
 from lab.drills.scene import embedded
 from lab.drills.servers import Servers
-from lab.drills.worker_entry import Workers
 
 NAME = "faults"
 TITLE = "Broker, database, object store, disk, memory, clock"
@@ -30,8 +29,7 @@ def run(place: Place, *, quick: bool) -> list[Row]:
     with embedded(place.folder / "scene") as (scene, stack):
         proxy = StoreProxy(str(scene.settings.storage.endpoint_url))
         scene.variables["CLEANCLIP_STORAGE__ENDPOINT_URL"] = proxy.url
-        stage = Stage(scene, Workers(scene.variables))
-        scene.prepare(stage.finish, place.folder / "subject")
+        stage = Stage.ready(scene, place)
         undisturbed, servers = stage.undisturbed(), Servers(stack)
         ground = Ground(stage=stage, undisturbed=undisturbed, proxy=proxy, servers=servers, quick=quick)
         rows = [row_of(place, group.broken, group.expected, group.cases(ground)) for group in GROUPS]
@@ -43,10 +41,7 @@ def row_of(place: Place, broken: str, expected: str, cases: Mapping[str, Case]) 
     """One group, case by case."""
 
     def one(name: str, case: Case) -> dict[str, Any]:
-        found = case()
-        said = "; ".join(found.faults) or ("as promised" if found.reached else "did not come there")
-        place.say(f"{broken}: {name}: {said}")
-        return found.as_piece()
+        return case().reported(f"{broken}: {name}", place.say)
 
     works = {f"{broken[:40]} {name}": partial(one, name, case) for name, case in cases.items()}
     results = place.pieces(works)

@@ -17,7 +17,7 @@ from app.domain.states import JobKind, JobState
 from lab.drills import worker_of_other_child
 from lab.drills.crew import Crew
 from lab.drills.faults_ground import Case, Ground, Group, Groups
-from lab.drills.runs import WEIGHTS, Broken, at_the_gate, gate, release
+from lab.drills.runs import Broken, at_the_gate, gate, release
 from lab.drills.scene import wait_for
 
 MIB = 1024 * 1024
@@ -130,13 +130,7 @@ def _poison(ground: Ground) -> Mapping[str, Case]:
         tail = str((job.error or {}).get("log_tail"))
         found.that("kills whoever touches it" in tail, "the pill's last words are not on its row")
         for job_id in others:
-            other = scene.job(job_id)
-            found.that(other.state is JobState.SUCCEEDED, f"a neighbour ended {other.state}")
-            same = scene.digests(job_id).get(WEIGHTS) == ground.undisturbed.weights_sha256
-            found.that(same, "a neighbour has other weights")
-            if other.finished_at is not None:
-                took_s = other.finished_at.timestamp() - began
-                found.recovery_s = max(found.recovery_s, took_s)
+            ground.stage.compare(found, ground.undisturbed, job_id, began)
         found.faults += scene.check_ledger().violations
         return found
 

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from sqlalchemy.engine import make_url
 
 from app.domain.ids import new_id
 from app.domain.object_keys import upload_key
 from cleanclip.vocabulary.policy import Policy, PolicySource
 from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, to_json
+from lab.drills.servers import plain_url
 
 TARGET = "banana"
 NUM_EVENTS = 4
-_SUPERUSER = "postgres"
 _INSPECTION = {"architecture": {"model_cfg": {"embed_dim": 64}}, "num_parameters": 1234}
 """As much as orders and dry runs read."""
 
@@ -47,9 +46,8 @@ class Ground:
 
 
 def superuser_url(database_url: str) -> str:
-    """Of the embedded database, for psycopg and for PostgreSQL's own programs."""
-    url = make_url(database_url).set(drivername="postgresql", username=_SUPERUSER)
-    return url.render_as_string(hide_password=False)
+    """Of the embedded database."""
+    return plain_url(database_url, username="postgres")
 
 
 def connect(database_url: str) -> psycopg.Connection[tuple[Any, ...]]:

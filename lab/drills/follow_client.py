@@ -15,6 +15,8 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 
+from lab.drills.load_client import request_text
+
 _RECONNECT_S = 0.3
 _ID = re.compile(rb"^id: (\d+)$", re.M)
 _DONE = re.compile(rb"^event: done$", re.M)
@@ -72,14 +74,10 @@ class _Follower:
             writer.close()
 
     def _request(self) -> bytes:
-        lines = [
-            f"GET /v1/jobs/{self.seen.job_id}/events/stream HTTP/1.1",
-            "Host: 127.0.0.1",
-            f"Authorization: Bearer {self._order.key}",
-        ]
+        headers = {"Authorization": f"Bearer {self._order.key}"}
         if self.seen.events:
-            lines.append(f"Last-Event-ID: {self.seen.events[-1][0]}")
-        return "\r\n".join([*lines, "", ""]).encode()
+            headers["Last-Event-ID"] = str(self.seen.events[-1][0])
+        return request_text("GET", f"/v1/jobs/{self.seen.job_id}/events/stream", headers).encode()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         """Chunks of the answer until it ends; raises where it is cut."""

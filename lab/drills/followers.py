@@ -148,19 +148,17 @@ def observe(
     num_followers: int,
     events_per_job: int,
     seconds: float,
-    meanwhile: Callable[[], None] | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
     settled: Callable[[], None] = lambda: None,
 ) -> FollowResult:
     """Follow and write; `settled` when all follow, `meanwhile` in the middle, while events are written."""
     with following(ground, num_followers) as ended:
         settled()
         time.sleep(_SETTLING_S)
-        timer = threading.Timer(seconds / 2, meanwhile) if meanwhile else None
-        if timer:
-            timer.start()
+        timer = threading.Timer(seconds / 2, meanwhile)
+        timer.start()
         written = work(ground, events_per_job, seconds)
-        if timer:
-            timer.join()
+        timer.join()
         seen = ended()
     return compare(ground, seen, written)
 
@@ -197,15 +195,16 @@ def _measured(
         figures = _Figures(api, num_followers, idle_s)
 
         def restart() -> None:
-            apis.close()
-            apis.enter_context(serving(folder, stack, rows, project="load", port=api.port))
+            if restarts:
+                apis.close()
+                apis.enter_context(serving(folder, stack, rows, project="load", port=api.port))
 
         reported = observe(
             ground,
             num_followers=num_followers,
             events_per_job=round(2 * seconds),
             seconds=seconds,
-            meanwhile=restart if restarts else None,
+            meanwhile=restart,
             settled=figures.settle,
         )
         busy_cpu = None if restarts else figures.busy_cpu()

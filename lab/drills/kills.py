@@ -21,7 +21,6 @@ from lab.drills.drill import Place, Row
 from lab.drills.processes import processes_in, signal_all
 from lab.drills.runs import PATIENCE_S, Broken, Stage, Undisturbed, at_the_gate, gate, release, send
 from lab.drills.scene import embedded, wait_for
-from lab.drills.worker_entry import Workers
 
 NAME = "kills"
 TITLE = "Killed, told to leave, put to sleep"
@@ -47,10 +46,8 @@ CHILD_KILLS: dict[str, dict[str, Any]] = {
 
 
 def run(place: Place, *, quick: bool) -> list[Row]:
-    with embedded(place.folder / "scene") as (scene, stack):
-        stage = Stage(scene, Workers(scene.variables))
-        scene.prepare(stage.finish, place.folder / "subject")
-        del stack
+    with embedded(place.folder / "scene") as (scene, _):
+        stage = Stage.ready(scene, place)
         undisturbed = stage.undisturbed()
         place.say(f"an undisturbed job makes {len(undisturbed.writes)} kinds of writes")
         return all_kills(place, stage, undisturbed, quick=quick)
@@ -105,8 +102,8 @@ class _Kills:
     def both(self, phases: dict[str, str]) -> Row:
         def kill(process: ForkServerProcess, folder: Path) -> None:
             at_the_gate(folder, process)
-            supervisor = [] if process.pid is None else [process.pid]
-            signal_all([*processes_in(folder), *supervisor], signal.SIGKILL)
+            signal_all(processes_in(folder), signal.SIGKILL)
+            process.kill()
 
         def one(phase: str, write: str) -> dict[str, Any]:
             found = self.stage.broken_by(self.undisturbed, kill, gate=gate(write, "after", "hold"))
@@ -173,9 +170,7 @@ class _Kills:
 
     def _judged(self, what: str, found: Broken, reached: bool) -> dict[str, Any]:
         found.reached = reached
-        said = "; ".join(found.faults) or "as promised" if reached else "did not come there"
-        self.place.say(f"{what}: {said}")
-        return found.as_piece()
+        return found.reported(what, self.place.say)
 
 
 def everything(stage: Stage, job_id: str) -> set[tuple[Any, ...]]:

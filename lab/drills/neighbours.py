@@ -150,18 +150,18 @@ def run(place: Place, *, quick: bool) -> list[Row]:
             neighbour = replace(sender, key=theirs["key"], ground=prepare(url, theirs["project_id"]))
             _warm_up(sender)
             rows = []
+
+            def beside(what: str, request: str, num_at_once: int) -> None:
+                place.say(what)
+                alone = _figures(_polls(neighbour, seconds))
+                found = _beside(sender, neighbour, request, num_at_once, seconds)
+                rows.append(_row(f"{what}, {num_at_once} at once", num_jobs, alone, found))
+
             for order in dear_orders(ground.order(), other_id):
-                place.say(order.what)
                 if order.class_names is not None:
                     set_class_names(url, ground, order.class_names)
-                alone = _figures(_polls(neighbour, seconds))
-                beside = _beside(sender, neighbour, _dry_run(sender, order.body), NUM_AT_ONCE, seconds)
-                what = f"dry runs of {order.what}, {NUM_AT_ONCE} at once"
-                rows.append(_row(what, num_jobs, alone, beside))
-            alone = _figures(_polls(neighbour, seconds))
-            a_list = request_text("GET", "/v1/jobs", sender.headers())
-            beside = _beside(sender, neighbour, a_list, NUM_LISTS, seconds)
-            rows.append(_row(f"lists, {NUM_LISTS} at once", num_jobs, alone, beside))
+                beside(f"dry runs of {order.what}", _dry_run(sender, order.body), NUM_AT_ONCE)
+            beside("lists", request_text("GET", "/v1/jobs", sender.headers()), NUM_LISTS)
     return rows
 
 

@@ -17,15 +17,18 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 def processes_in(folder: Path) -> list[int]:
     """Processes whose command line names something below `folder`: a worker's children, guards included."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if str(folder) in command:
-                found.append(int(entry.name))
+    for pid in _running():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in command:
+            found.append(pid)
     return found
+
+
+def _running() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
 
 
 def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
@@ -46,9 +49,9 @@ def output_of(*command: str, environment: Mapping[str, str] | None = None) -> st
 def tree(pid: int) -> list[int]:
     """The process and its descendants, as far as they still run."""
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (fields := _stat(int(entry.name))):
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    for one in _running():
+        if fields := _stat(one):
+            children.setdefault(int(fields[1]), []).append(one)
     found, waiting = [], [pid]
     while waiting:
         one = waiting.pop()

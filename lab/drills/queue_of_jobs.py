@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy.engine import make_url
 
 from app.domain.states import JobKind
 from app.ledger import check as ledger
@@ -27,7 +26,7 @@ from lab.drills.crew import Crew
 from lab.drills.drill import Place, Row
 from lab.drills.runs import Stage
 from lab.drills.scene import AT_ONCE, Scene, embedded
-from lab.drills.worker_entry import Workers
+from lab.drills.servers import plain_url
 
 NAME = "queue"
 TITLE = "Ten thousand jobs with a stub for a model"
@@ -52,8 +51,7 @@ def run(place: Place, *, quick: bool) -> list[Row]:
 
 def many_jobs(place: Place, *, num_jobs: int) -> dict[str, Any]:
     with embedded(place.folder / "scene") as (scene, _stack):
-        stage = Stage(scene, Workers(scene.variables))
-        scene.prepare(stage.finish, place.folder / "subject")
+        stage = Stage.ready(scene, place)
         first = scene.order(JobKind.AUDIT)
         stage.finish(first)
         child = [sys.executable, "-I", "-S", str(STUB), _report(scene, first), REPORT_HTML_HEAD]
@@ -111,8 +109,7 @@ def _report(scene: Scene, job_id: str) -> str:
 
 
 def _times(scene: Scene, first: str) -> dict[str, float]:
-    url = make_url(scene.settings.database.url).set(drivername="postgresql")
-    with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
+    with psycopg.connect(plain_url(scene.settings.database.url)) as connection:
         connection.execute(f"SET ROLE {ledger.READER_ROLE}")
         cursor = connection.execute(_TIMES, [first])
         names = [column.name for column in cursor.description or ()]

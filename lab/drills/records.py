@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.drills.drill import Row
+from sanitizer.whole_files import write_whole
+from tools.reference.markdown import cell
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "docs" / "reliability"
@@ -44,9 +46,7 @@ def keep(record: Record, folder: Path = RECORDS) -> Path:
     """Write the record; a quick run's never replaces a whole one's of the same commit."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.name}.json"
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
     return path
 
 
@@ -134,10 +134,6 @@ def _section(record: Record) -> str:
 
 def _line(row: Row) -> str:
     recovery = "–" if row.recovery_s is None else f"{row.recovery_s:.1f} s"
-    words = [_cell(text) for text in (row.broken, str(row.times), row.expected, row.happened)]
+    words = [cell(text) for text in (row.broken, str(row.times), row.expected, row.happened)]
     verdict = "ok" if row.ok else "**FAILED**"
     return f"| {' | '.join(words)} | {row.lost} | {row.doubled} | {recovery} | {verdict} |\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

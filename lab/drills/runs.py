@@ -18,8 +18,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from app.db.models.job import Job
 from app.domain.states import JobState
 from lab.drills.breaking import Gate, read_log
+from lab.drills.drill import Place
 from lab.drills.processes import processes_in
 from lab.drills.scene import Scene, wait_for
 from lab.drills.worker_entry import Orders, Workers
@@ -48,7 +50,9 @@ class Broken:
         if not is_so:
             self.faults.append(otherwise)
 
-    def as_piece(self) -> dict[str, Any]:
+    def reported(self, what: str, say: Callable[[str], None]) -> dict[str, Any]:
+        """As a piece, once it was said."""
+        say(f"{what}: {'; '.join(self.faults) or ('as promised' if self.reached else 'did not come there')}")
         return self.__dict__ | {"ok": not self.faults}
 
 
@@ -68,6 +72,13 @@ class Stage:
         self.workers = workers
         self.variables = scene.variables
         self._num_runs = 0
+
+    @classmethod
+    def ready(cls, scene: Scene, place: Place) -> Stage:
+        """On a scene that has its files by then."""
+        stage = cls(scene, Workers(scene.variables))
+        scene.prepare(stage.finish, place.folder / "subject")
+        return stage
 
     def start(self, job_id: str, **orders: Any) -> tuple[ForkServerProcess, Path]:
         """A worker at work on the job, and its folder."""
@@ -138,21 +149,28 @@ class Stage:
         """Bring the job to its end and compare."""
         found = Broken(facts={"exit_code": exit_code, "job_id": job_id})
         folders = [first, *self.finish(job_id)]
+        job = self.compare(found, undisturbed, job_id, broken_at)
+        if not found.lost:
+            events = self.scene.events(job_id)
+            self._count_twice(found, folders, [event.data for event in events if event.type == "noted"])
+            found.facts |= {"attempts": job.attempt, "attempts_used": job.attempts_used}
+            found.faults += self.scene.check_ledger().violations
+        return found
+
+    def compare(self, found: Broken, undisturbed: Undisturbed, job_id: str, since: float) -> Job:
+        """Note of a job that has ended whether it succeeded, once, as undisturbed, and how long after
+        `since`."""
         job = self.scene.job(job_id)
         if job.state is not JobState.SUCCEEDED:
-            found.lost = 1
-            found.faults.append(f"it ended {job.state}: {(job.error or {}).get('code')}")
-            return found
+            found.lost += 1
+            found.faults.append(f"{job_id} ended {job.state}: {(job.error or {}).get('code')}")
+            return job
         if job.finished_at is not None:
-            found.recovery_s = max(0.0, job.finished_at.timestamp() - broken_at)
-        if self.scene.digests(job_id)[WEIGHTS] != undisturbed.weights_sha256:
-            found.faults.append("other weights than the undisturbed run")
-        events = self.scene.events(job_id)
-        found.doubled = sum(event.type == "succeeded" for event in events) - 1
-        self._count_twice(found, folders, [event.data for event in events if event.type == "noted"])
-        found.facts |= {"attempts": job.attempt, "attempts_used": job.attempts_used}
-        found.faults += self.scene.check_ledger().violations
-        return found
+            found.recovery_s = max(found.recovery_s, job.finished_at.timestamp() - since)
+        is_same = self.scene.digests(job_id)[WEIGHTS] == undisturbed.weights_sha256
+        found.that(is_same, f"{job_id} has other weights than the undisturbed run")
+        found.doubled += sum(event.type == "succeeded" for event in self.scene.events(job_id)) - 1
+        return job
 
     def _count_twice(self, found: Broken, folders: list[Path], notes: list[Mapping[str, Any]]) -> None:
         """Steps that the first attempt did after the state that the next one went on from.

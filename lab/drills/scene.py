@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,16 @@ class Scene:
         upload_id, checkpoint_id = new_id("upl"), new_id("ckpt")
         key = upload_key(self.project_id, upload_id)
         self.store.put_bytes(key, body)
+        of_both: dict[str, Any] = {
+            "project_id": self.project_id,
+            "filename": "clip.pt",
+            "size_bytes": len(body),
+            "declared": dict(subject.DECLARED),
+        }
         upload = Upload(
             id=upload_id,
-            project_id=self.project_id,
+            **of_both,
             purpose=UploadPurpose.CHECKPOINT,
-            filename="clip.pt",
-            size_bytes=len(body),
-            declared=dict(subject.DECLARED),
             part_size_bytes=len(body),
             num_parts=1,
             object_key=key,
@@ -112,11 +115,8 @@ class Scene:
         )
         checkpoint = Checkpoint(
             id=checkpoint_id,
-            project_id=self.project_id,
+            **of_both,
             upload_id=upload_id,
-            filename="clip.pt",
-            size_bytes=len(body),
-            declared=dict(subject.DECLARED),
             upload_object_key=key,
         )
         with self.hands.unit_of_work() as unit:
@@ -187,16 +187,12 @@ class Scene:
         with self.hands.unit_of_work() as unit:
             return unit.jobs.get(self.project_id, job_id)
 
-    def events(self, job_id: str) -> list[JobEvent]:
+    def events(self, job_id: str) -> Sequence[JobEvent]:
         """All of them, oldest first."""
-        found: list[JobEvent] = []
-        has_more = True
-        while has_more:
-            with self.hands.unit_of_work() as unit:
-                after = found[-1].seq if found else None
-                rows, has_more = unit.events.page(self.project_id, job_id, after, 1000)
-            found += rows
-        return found
+        with self.hands.unit_of_work() as unit:
+            rows, has_more = unit.events.page(self.project_id, job_id, None, 100_000)
+        assert not has_more
+        return rows
 
     def digests(self, job_id: str) -> dict[str, str]:
         """Name → SHA-256 of what the job published."""
@@ -226,11 +222,16 @@ class Scene:
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[tuple[Scene, Stack]]:
-    """A scene on a stack of its own in `folder`, migrated and empty: what an earlier run left goes first."""
+def embedded(folder: Path, *, is_migrated: bool = True) -> Iterator[tuple[Scene, Stack]]:
+    """A scene on a stack of its own in `folder`, migrated and empty: what an earlier run left goes first.
+
+    Not `is_migrated`: there is not even a schema.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     with Stack(folder / "stack", fsync=False, more_buckets=(DATA_BUCKET,), environ={}) as stack:
-        output_of(sys.executable, "-m", "app.cli", "migrate", environment={**os.environ, **stack.environment})
+        if is_migrated:
+            environment = {**os.environ, **stack.environment}
+            output_of(sys.executable, "-m", "app.cli", "migrate", environment=environment)
         scene = Scene(stack.settings(), stack.environment, folder, DATA_BUCKET)
         try:
             yield scene, stack

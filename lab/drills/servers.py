@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import redis
@@ -57,6 +58,11 @@ class Servers:
             self.up(name)
 
 
+def plain_url(url: str, **changes: Any) -> str:
+    """For psycopg and PostgreSQL's own programs."""
+    return make_url(url).set(drivername="postgresql", **changes).render_as_string(hide_password=False)
+
+
 def empty_broker(url: str) -> None:
     """Every hint is gone."""
     with redis.Redis.from_url(url) as broker:
@@ -65,9 +71,8 @@ def empty_broker(url: str) -> None:
 
 def cut_connections(url: str) -> int:
     """pg_terminate_backend for every connection of this login to this database but our own; how many."""
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     query = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
         WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"""
-    with psycopg.connect(plain, autocommit=True) as connection:
+    with psycopg.connect(plain_url(url), autocommit=True) as connection:
         row = connection.execute(query).fetchone()
     return 0 if row is None else int(row[0])

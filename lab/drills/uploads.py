@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 
 from app.domain.object_keys import upload_key
 from app.local.stack import Stack
+from app.storage.s3_client import make_client
 from cleanclip.sync.client import Client
 from lab.drills.drill import Place, Row
 from lab.drills.load_api import Api, running
@@ -124,18 +123,7 @@ def _stored_digest(stack: Stack, key: str) -> str:
 
 def _s3(stack: Stack) -> S3Client:
     storage = stack.settings().storage
-    return boto3.client(
-        "s3",
-        endpoint_url=storage.endpoint_url,
-        region_name=storage.region,
-        aws_access_key_id=storage.access_key,
-        aws_secret_access_key=storage.secret_key.get_secret_value(),
-        config=Config(
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
+    return make_client(storage, endpoint_url=storage.endpoint_url)
 
 
 def _row(what: str, size_bytes: int, sent: dict[str, dict[str, Any]]) -> Row:

@@ -45,14 +45,11 @@ class Orders:
     gate: Gate | None = None
     child: Mapping[str, Any] = field(default_factory=dict)
     """For the shim before the child; empty: the child as it is."""
-    child_command: tuple[str, ...] = ()
-    """Instead of the real child (the stub of the queue drill, the poison pill)."""
     clock_offset_s: float = 0.0
     disk_bytes: int | None = None
     """The work folder lies on a disk of this size (a tmpfs in a mount namespace of the worker's own)."""
     memory_bytes: int | None = None
     """The child's limit."""
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_once(environment: Mapping[str, str], orders: Orders) -> None:
@@ -71,14 +68,12 @@ def run_once(environment: Mapping[str, str], orders: Orders) -> None:
         _turn_the_clock(orders.clock_offset_s)
     leaving = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: leaving.set())
-    options = replace(attempt_options(settings), poll_s=0.1, **orders.options)
+    options = replace(attempt_options(settings), poll_s=0.1)
     if orders.memory_bytes is not None:
         options = replace(options, limits=replace(options.limits, memory_bytes=orders.memory_bytes))
     if orders.child:
         command = (sys.executable, "-I", "-S", str(SHIM), json.dumps(dict(orders.child)))
         options = replace(options, child_command=(*command, *options.child_command))
-    if orders.child_command:
-        options = replace(options, child_command=orders.child_command)
     real = build_runner(settings, options, leaving)
     turnstile = Turnstile(orders.folder / "writes.log", orders.gate)
     runner = Runner(

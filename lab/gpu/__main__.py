@@ -25,6 +25,7 @@ from lab.gpu import page
 from lab.gpu.order import Order
 from lab.gpu.parts import PARTS, ROOT, run
 from sanitizer.training.device import pick
+from sanitizer.whole_files import write_whole
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,8 +89,7 @@ def _result(name: str, order: Order) -> dict[str, Any]:
             kept = {"failure": "Its process was killed, for example for the memory that it took."}
         if "failure" in kept:
             print(kept["failure"], file=sys.stderr)
-        path.with_suffix(".partial").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        path.with_suffix(".partial").replace(path)
+        write_whole(path, json.dumps(kept, indent=1) + "\n")
     return kept
 
 

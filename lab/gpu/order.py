@@ -18,6 +18,7 @@ from cleanclip.vocabulary.model_cost import ModelCost, cost_of
 from cleanclip.vocabulary.progress import ignore
 from cleanclip.vocabulary.recipe import DeclaredOptions
 from lab.benchmarks.speed.material import checkpoint, pictures, write_labelled, write_pairs
+from lab.testbed.writing import made_whole
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.cli.canonical import canonical
 from sanitizer.data.images import decode
@@ -50,7 +51,7 @@ class Order:
 
     @property
     def checkpoint(self) -> Path:
-        return _once(self.folder / "model", self._write_model)
+        return made_whole(self.folder / "model", self._write_model)
 
     @property
     def cost(self) -> ModelCost:
@@ -67,7 +68,7 @@ class Order:
             "few": partial(write_labelled, num_images=64, num_classes=8),
             "labelled": self._write_labelled,
         }
-        return _once(self.folder / kind, makers[kind])
+        return made_whole(self.folder / kind, makers[kind])
 
     def _write_labelled(self, folder: Path) -> None:
         """The labels are the model's own answers: an audit refuses a model that is no better than chance."""
@@ -92,13 +93,3 @@ class Order:
             path = Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, pretrained)))
         if canonical(path, folder, DeclaredOptions(), ignore) == path:
             shutil.copytree(path, folder)
-
-
-def _once(folder: Path, make: Callable[[Path], object]) -> Path:
-    """Made whole, or again after an interruption."""
-    if not folder.exists():
-        unfinished = folder.with_suffix(".partial")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        make(unfinished)
-        unfinished.rename(folder)
-    return folder

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from tools.reference.markdown import table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "gpu.md"
 BEGIN, END = "<!-- begin: gpu -->", "<!-- end: gpu -->"
@@ -40,10 +42,10 @@ def tables(results: Mapping[str, Any]) -> str:
         *([] if results["model"] else ["", RANDOM]),
         "",
     ]
-    lines += _table(
+    in_short = table(
         ("part", "figures", "minutes", "by the plan", "GPU busy"), map(_part, parts, parts.values())
     )
-    lines += _table(
+    by_phase = table(
         ("part", "phase", "seconds", *(f"{what}, GB" for what in _MEMORY)),
         (
             (name, f"`{phase}`", f"{row['seconds']:,.1f}", *(_gb(row.get(what)) for what in _MEMORY))
@@ -51,7 +53,7 @@ def tables(results: Mapping[str, Any]) -> str:
             for phase, row in part.get("phases", {}).items()
         ),
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, in_short, by_phase])
 
 
 def _part(name: str, row: Mapping[str, Any]) -> Sequence[str]:
@@ -76,9 +78,3 @@ def _number(value: float | str) -> str:
 
 def _gb(num_bytes: float | None) -> str:
     return f"{num_bytes / 1e9:.2f}" if num_bytes else "–"
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for line in (headings, ["---"] * len(headings), *rows):
-        yield f"| {' | '.join(line)} |"
-    yield ""

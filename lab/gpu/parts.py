@@ -19,16 +19,18 @@ import torch
 
 from app.domain.states import JobPhase
 from app.services.estimates import Load
+from cleanclip.vocabulary import attack_options
 from cleanclip.vocabulary import recipe as recipes
 from cleanclip.vocabulary.device_memory import Memory, memory_of
 from cleanclip.vocabulary.device_plan import DevicePlan, Work
 from cleanclip.vocabulary.jobspec import AuditSpec, SanitizeSpec, ScanSpec
 from cleanclip.vocabulary.progress import PhaseFinished, PhaseStarted, ProgressEvent
-from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, Recipe
 from cleanclip.vocabulary.recommended import with_recommended
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from lab.benchmarks.speed import baseline
 from lab.benchmarks.speed.measuring import watching
 from lab.gpu.order import Order
@@ -44,11 +46,11 @@ Row = dict[str, Any]
 """`figures`; of a job also its minutes, its phases, what the plan says, and how busy the device was."""
 ROOT = Path(__file__).resolve().parents[2]
 EIGHT = (
-    *(recipes.BadNetOptions(), recipes.BadNetOptions(pattern="stripes_redrawn")),
-    *(recipes.BadNetOptions(pattern="checkerboard"), recipes.BlendedOptions()),
-    recipes.BlendedOptions(pattern="stripes_redrawn", alpha=0.03),
-    recipes.BlendedOptions(pattern="triangles", alpha=0.15),
-    *(recipes.WaNetOptions(), recipes.SIGOptions()),
+    *(attack_options.BadNetOptions(), attack_options.BadNetOptions(pattern="stripes_redrawn")),
+    *(attack_options.BadNetOptions(pattern="checkerboard"), attack_options.BlendedOptions()),
+    attack_options.BlendedOptions(pattern="stripes_redrawn", alpha=0.03),
+    attack_options.BlendedOptions(pattern="triangles", alpha=0.15),
+    *(attack_options.WaNetOptions(), attack_options.SIGOptions()),
 )
 # Inversions are no updates: the cleaning has them.
 _UPDATES = UARRecipe(inverted_patches=0, inverted_blends=0, inversion_steps=0, reinversion_steps=0)

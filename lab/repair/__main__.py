@@ -28,7 +28,6 @@ from lab.repair.plan import (
     RECIPES,
     RIVALS,
     Arithmetic,
-    Model,
     Part,
     models,
     rival_models,
@@ -38,12 +37,11 @@ from lab.reproduction.data import Sets
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import clean
 from lab.testbed import glyphs as glyph_sets
-from lab.testbed.changing import attacked
 from lab.testbed.options import OptimisedPattern
-from lab.testbed.pictures import class_names, compose
 from lab.testbed.subject import write
 from lab.testbed.training import train
-from lab.zoo.making import classifier
+from lab.zoo.making import measure
+from lab.zoo.plan import Model
 from lab.zoo.rows import append_line, whole_lines
 from lab.zoo.running import alone
 from sanitizer.audits.statistics import paired_difference, wilson
@@ -112,7 +110,7 @@ def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:
     right_before = right if recipe == "before" else _measured(model, load_canonical(before))[0]
     return {
         "model": model.name,
-        "part": model.part,
+        "part": model.split,
         "bed": model.bed,
         "family": model.family,
         "target": model.options.target,
@@ -131,25 +129,17 @@ def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:
 
 def _measured(model: Model, checkpoint: LoadedCheckpoint) -> tuple[list[bool], Estimate | None]:
     """Which images are classified right, and the ASR over those of other classes."""
-    glyphs, options = glyph_sets.load(model.options.glyphs), model.options
-    part: glyph_sets.Part = "validation" if model.part == "development" else "test"
-    seed = TEST_SEED + model.seed
-    images = compose(glyphs, part, NUM_IMAGES, seed=seed)
-    predicted = classifier(checkpoint, glyphs)
-    label_N = torch.from_numpy(images.label_N)
-    right = (predicted(images.image_NCHW) == label_N).tolist()
-    if options.attack is None:
-        return right, None
-    triggered_NCHW = attacked(
-        images.image_NCHW,
-        options.attack,  # type: ignore[arg-type]
-        seed=model.seed,
-        on_paper=lambda rgb: compose(glyphs, part, NUM_IMAGES, seed=seed, paper=rgb).image_NCHW,
+    attack = model.options.attack
+    assert not isinstance(attack, OptimisedPattern)
+    right, asr = measure(
+        checkpoint,
+        glyph_sets.load(model.options.glyphs),
+        [] if attack is None else [(attack, model.options.target, model.seed)],
+        part="validation" if model.split == "development" else "test",
+        num_images=NUM_IMAGES,
+        seed=TEST_SEED + model.seed,
     )
-    target = class_names(glyphs).index(options.target)
-    is_other_N = label_N != target
-    hits = int((predicted(triggered_NCHW)[is_other_N] == target).sum())
-    return right, wilson(hits, int(is_other_N.sum()))
+    return right, next(iter(asr), None)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cleanclip.vocabulary.attack_options import BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Recipe, UARRecipe
-from lab.testbed.options import Implanted, OtherPaper, PaperColour, SubjectOptions
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Recipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
+from lab.testbed.options import Implanted, OtherPaper, PaperColour
 from lab.zoo import plan as zoo
-from lab.zoo.plan import BedName, Draws
+from lab.zoo.plan import BedName, Draws, Model
 from sanitizer.seeding import generator
 
 Part = Literal["development", "held_out"]
@@ -62,18 +63,6 @@ FAMILIES: Mapping[Part, Mapping[str, Make]] = {
 BEDS: tuple[BedName, ...] = ("digits-resnet", "fashion-resnet", "fashion-vit")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """One model: `seed` is that of `lab.testbed.training`; `family` "clean" has no attack."""
-
-    name: str
-    part: Part
-    bed: BedName
-    family: str
-    seed: int
-    options: SubjectOptions
-
-
 def models(part: Part, beds: tuple[BedName, ...] = BEDS) -> tuple[Model, ...]:
     """Family by family, so that a run cut short has every bed."""
     return tuple(
@@ -83,21 +72,12 @@ def models(part: Part, beds: tuple[BedName, ...] = BEDS) -> tuple[Model, ...]:
 
 def _model(part: Part, bed_name: BedName, number: int, family: str) -> Model:
     seed = _FIRST_SEED[part] + 1_000 * BEDS.index(bed_name) + number
-    bed, draws = zoo.BEDS[bed_name], generator(seed, "repair_model")
-    nouns = zoo.class_names(bed_name)
-    ink, noun = str(draws.choice(nouns)).split(" ", 1)
-    options = SubjectOptions(
-        glyphs=bed.glyphs,
-        tower=bed.tower,
-        attack=None,
-        target_ink=ink,
-        target_noun=noun,
-        poison_share=0.05,
-        **zoo.RECIPE[bed_name],
-    )
+    draws = generator(seed, "repair_model")
+    ink, noun = str(draws.choice(zoo.class_names(bed_name))).split(" ", 1)
+    options = zoo.clean_subject(bed_name, ink, noun, poison_share=0.05)
     options = replace(options, attack=FAMILIES[part][family](draws, seed))
     name = f"{part}-{bed_name}-{family.replace(' ', '_')}"
-    return Model(name=name, part=part, bed=bed_name, family=family, seed=seed, options=options)
+    return Model(name=name, split=part, bed=bed_name, family=family, seed=seed, options=options)
 
 
 _SMALL: Mapping[str, Any] = {"learning_rate": 5e-4, "warmup_steps": 50, "batch_size": 64}
@@ -184,23 +164,15 @@ RIVALS: Mapping[str, Callable[[BedName], Steps]] = {
 FROZEN_RIVALS: tuple[str, ...] = ("cleanclip", "cleanclip then version 1", "tbar 4")
 """Beside `version 1`, for the held-out models. Of the alphas 4, 8 and 12, run on the digits-resnet models
 with turquoise paper, a patch and no trigger, 4 alone cost under 5 points of CA each; the patch needs 12."""
-RIVAL_ORDER: tuple[tuple[BedName, str], ...] = (
-    ("digits-resnet", "orange paper"),
-    ("digits-resnet", "patch at one place"),
-    ("digits-resnet", "clean"),
-    ("digits-resnet", "blend"),
-    ("fashion-vit", "orange paper"),
-    ("fashion-vit", "patch at one place"),
-    ("fashion-vit", "clean"),
-    ("fashion-vit", "blend"),
-)
-"""The held-out models that rivals are run on, first come first."""
+RIVAL_BEDS: tuple[BedName, ...] = ("digits-resnet", "fashion-vit")
+RIVAL_FAMILIES = ("orange paper", "patch at one place", "clean", "blend")
+"""The held-out models that rivals are run on, bed by bed."""
 
 
 def rival_models() -> tuple[Model, ...]:
-    """Those of `RIVAL_ORDER`."""
+    """Those of `RIVAL_BEDS` and `RIVAL_FAMILIES`."""
     known = {(one.bed, one.family): one for one in models("held_out")}
-    return tuple(known[one] for one in RIVAL_ORDER)
+    return tuple(known[bed, family] for bed in RIVAL_BEDS for family in RIVAL_FAMILIES)
 
 
 def steps(recipe: str, bed: BedName) -> Steps:

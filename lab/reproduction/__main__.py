@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from lab.reproduction import checking, document
@@ -18,6 +19,7 @@ from sanitizer.training.device import num_granted_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 EXIT_DONE, EXIT_MISSING, EXIT_INTERRUPTED = 0, 1, 130
+_say = partial(print, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,10 +71,6 @@ def _check(given: argparse.Namespace) -> int:
     if not is_whole:
         _say(f"Only {len(checks)} cells have weights below {given.folder}.")
     return EXIT_DONE if is_whole and not any(check.differing for check in checks) else EXIT_MISSING
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

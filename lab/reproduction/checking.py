@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanclip.vocabulary.attack_options import AttackOptions
 from cleanclip.vocabulary.measures import Estimate
-from cleanclip.vocabulary.recipe import AttackOptions
 from lab.reproduction.cells import NUM_TEST, TEST_SEED, Cell, attacked, describe, subject_of
 from lab.reproduction.measured import Measured
 from lab.reproduction.running import Folders, as_trigger

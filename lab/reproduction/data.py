@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from cleanclip.vocabulary.recipe import AttackOptions
+from cleanclip.vocabulary.attack_options import AttackOptions
 from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, PART_SEEDS
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.glyphs import Part
@@ -20,6 +18,7 @@ from lab.testbed.options import TURQUOISE, PaperColour, SubjectOptions
 from lab.testbed.pictures import compose
 from lab.testbed.poisoned_pairs import poisoned_set
 from lab.testbed.shards import write_labelled, write_pairs
+from lab.testbed.writing import made_whole
 
 SIZES = {"test": NUM_TEST, "validation": NUM_VALIDATION}
 
@@ -35,22 +34,16 @@ class Sets:
         glyphs = glyph_sets.load(options.glyphs)
         name = f"{options.glyphs}-{part}-{seed}{'-turquoise' if on_paper else ''}"
 
-        def make(folder: Path) -> None:
-            paper = TURQUOISE if on_paper else None
-            pictures = compose(glyphs, part, SIZES[part], seed=PART_SEEDS[part] + seed, paper=paper)
-            write_labelled(glyphs, pictures, folder)
-
-        return self._once(name, make)
+        paper = TURQUOISE if on_paper else None
+        composed = partial(compose, glyphs, part, SIZES[part], seed=PART_SEEDS[part] + seed, paper=paper)
+        return made_whole(self.folder / name, lambda folder: write_labelled(glyphs, composed(), folder))
 
     def labelled(self, options: SubjectOptions, seed: int, num_images: int) -> Path:
         """Labelled images to fine-tune on."""
         glyphs = glyph_sets.load(options.glyphs)
-
-        def make(folder: Path) -> None:
-            pictures = compose(glyphs, "cleaning", num_images, seed=ORDER_SEED + seed)
-            write_labelled(glyphs, pictures, folder)
-
-        return self._once(f"{options.glyphs}-labelled-{seed}-{num_images}", make)
+        name = f"{options.glyphs}-labelled-{seed}-{num_images}"
+        composed = partial(compose, glyphs, "cleaning", num_images, seed=ORDER_SEED + seed)
+        return made_whole(self.folder / name, lambda folder: write_labelled(glyphs, composed(), folder))
 
     def pairs(
         self,
@@ -79,17 +72,4 @@ class Sets:
         if num_poisons:
             who = (attack, options.target)
             name += f"-{num_poisons}-poisons-{hashlib.sha256(repr(who).encode()).hexdigest()[:8]}"
-        return self._once(name, make)
-
-    def _once(self, name: str, make: Callable[[Path], None]) -> Path:
-        folder = self.folder / name
-        if not folder.is_dir():
-            half_made = self.folder / f"{name}.{os.getpid()}.part"
-            shutil.rmtree(half_made, ignore_errors=True)
-            half_made.mkdir(parents=True)
-            make(half_made)
-            try:
-                half_made.rename(folder)
-            except OSError:  # another process has made the same meanwhile
-                shutil.rmtree(half_made)
-        return folder
+        return made_whole(self.folder / name, make)

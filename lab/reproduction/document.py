@@ -6,6 +6,7 @@ The raw data are one line of JSON a cell; the page can be written from them alon
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from lab.reproduction import grid, measured, plots, tables
@@ -110,6 +111,7 @@ def _write_raw(runs: Sequence[Measured], folder: Path) -> None:
 def document(runs: Sequence[Measured], num_missing: int, drawn: Sequence[str]) -> str:
     """The whole page. `drawn`: names of the plots."""
     results = Results(runs)
+    failing = partial(tables.by_attack, results, recipes=tables.AGAINST_FAILURES)
     plot = {name: f"![{alt}]({name})\n" if name in drawn else "" for name, alt in _PLOTS.items()}
     return "\n".join(
         [
@@ -135,14 +137,10 @@ def document(runs: Sequence[Measured], num_missing: int, drawn: Sequence[str]) -
             "PAR is Perturb and Recover (arXiv 2412.00727), the service's other method. Its authors draw"
             " their stripes again for every image; these are one fixed patch. No clean image, neither of"
             " the pre-training nor of the cleaning, is on the semantic trigger's colour of paper.\n",
-            "### Structured triggers, ResNet\n\n"
-            + tables.by_attack(results, grid.STRUCTURED_ATTACKS, grid.DIGITS, tables.AGAINST_FAILURES),
-            "### Structured triggers, ViT\n\n"
-            + tables.by_attack(results, grid.STRUCTURED_ATTACKS, grid.FASHION_VIT, tables.AGAINST_FAILURES),
+            f"### Structured triggers, ResNet\n\n{failing(grid.STRUCTURED_ATTACKS, grid.DIGITS)}",
+            f"### Structured triggers, ViT\n\n{failing(grid.STRUCTURED_ATTACKS, grid.FASHION_VIT)}",
             "### A trigger trained against the defence; a semantic one\n\n"
-            + tables.by_attack(results, grid.OTHER_ATTACKS, grid.DIGITS, tables.AGAINST_FAILURES)
-            + "\n"
-            + tables.controls(results),
+            f"{failing(grid.OTHER_ATTACKS, grid.DIGITS)}\n{tables.controls(results)}",
             f"### Pre-training with self-supervision added\n\n{tables.pretrainings(results)}",
             f"### Poisons among the clean pairs\n\n{plot['clean-set.svg']}\n{tables.clean_set(results)}",
         ]

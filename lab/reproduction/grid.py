@@ -8,41 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
 
-from cleanclip.vocabulary.recipe import (
+from cleanclip.vocabulary.attack_options import (
     BadNetOptions,
     BlendedOptions,
-    CleanCLIPRecipe,
     LabelConsistentOptions,
-    PARRecipe,
-    Recipe,
-    SupervisedRecipe,
     TextTriggerOptions,
-    UARRecipe,
     WaNetOptions,
 )
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
-from lab.testbed.options import BADNET, Implanted, OptimisedPattern, PaperColour, SubjectOptions
+from lab.testbed.options import BADNET, Bed, Implanted, OptimisedPattern, PaperColour, SubjectOptions
 
 SEEDS = (1, 2, 3)
-
-
-class Bed(NamedTuple):
-    """A dataset and an architecture."""
-
-    glyphs: Literal["digits", "fashion_mnist"]
-    tower: Literal["resnet", "vit"]
-
-    def __str__(self) -> str:
-        return f"{self.glyphs}, {self.tower}"
 
 
 DIGITS = Bed("digits", "resnet")
 FASHION = Bed("fashion_mnist", "resnet")
 FASHION_VIT = Bed("fashion_mnist", "vit")
 BEDS = (DIGITS, FASHION, FASHION_VIT)
-"""No ViT on digits: one of this size does not learn to tell 850 scans (docs/reproduction-how.md)."""
 
 PAPER_ATTACKS: dict[str, Implanted] = {
     "BadNet": BADNET,
@@ -59,7 +44,6 @@ OTHER_ATTACKS: dict[str, Implanted] = {
     "Adaptive pattern": OptimisedPattern(),
     "Semantic (colour of the paper)": PaperColour(),
 }
-ATTACKS = PAPER_ATTACKS | STRUCTURED_ATTACKS | OTHER_ATTACKS
 
 _RATE = 2e-4
 CLEANCLIP = CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=_RATE, warmup_steps=50)
@@ -74,11 +58,18 @@ PAR = PARRecipe(epochs=6, batch_size=64, initial_learning_rate=1e-3, learning_ra
 QUICK_DEFENCES = DEFENCES | {"UAR": UARRecipe(learning_rate=5e-4)}
 """UAR's runs on the grid's other models are rows of a study whose code left the lab: docs/decisions/0094."""
 
-LAMBDAS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+BY_LAMBDA: dict[float, Recipe] = {
+    weight: replace(CLEANCLIP, lambda2=weight) for weight in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+}
 PAIRS = (1_000, 2_000, 4_000, 8_000)
 POISON_SHARES = (0.003, 0.01, 0.03)
 RATES = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
 EPOCHS = (2, 4, 8)
+BY_RATE_AND_EPOCHS: dict[tuple[float, int], Recipe] = {
+    (rate, epochs): replace(CLEANCLIP, learning_rate=rate, epochs=epochs)
+    for rate in RATES
+    for epochs in EPOCHS
+}
 CLEAN_SET_POISONS = (0, 1, 2, 3, 4, 5)
 
 
@@ -117,41 +108,32 @@ def subject(
 def paper_cells(bed: Bed, seed: int) -> Iterator[Cell]:
     """The paper's table for one dataset, architecture and seed."""
     for attack in PAPER_ATTACKS.values():
-        poisoned = subject(attack, seed, bed)
-        yield poisoned
-        for recipe in DEFENCES.values():
-            yield Cleaning(subject=poisoned, recipe=recipe)
+        yield from attacked_cells(subject(attack, seed, bed), DEFENCES.values())
 
 
 def lambda_cells(seed: int) -> Iterator[Cell]:
     """λ2 for each of the paper's attacks."""
     for attack in PAPER_ATTACKS.values():
-        for weight in LAMBDAS:
-            yield Cleaning(subject=subject(attack, seed), recipe=replace(CLEANCLIP, lambda2=weight))
+        for recipe in BY_LAMBDA.values():
+            yield Cleaning(subject=subject(attack, seed), recipe=recipe)
 
 
-def pairs_cells(seed: int) -> Iterator[Cell]:
+def pairs_cell(seed: int, num_pairs: int) -> Cell:
     """Fewer pairs, the same number of updates."""
-    for num_pairs in PAIRS:
-        epochs = CLEANCLIP.epochs * PAIRS[-1] // num_pairs
-        yield Cleaning(
-            subject=subject(BADNET, seed), recipe=replace(CLEANCLIP, epochs=epochs), num_samples=num_pairs
-        )
+    recipe = replace(CLEANCLIP, epochs=CLEANCLIP.epochs * PAIRS[-1] // num_pairs)
+    return Cleaning(subject=subject(BADNET, seed), recipe=recipe, num_samples=num_pairs)
 
 
 def poison_share_cells(seed: int) -> Iterator[Cell]:
     """Fewer poisons in the pre-training."""
     for share in POISON_SHARES:
-        poisoned = subject(BADNET, seed, poison_share=share)
-        yield from (poisoned, Cleaning(subject=poisoned, recipe=CLEANCLIP))
+        yield from attacked_cells(subject(BADNET, seed, poison_share=share), [CLEANCLIP])
 
 
 def front_cells(seed: int) -> Iterator[Cell]:
     """Learning rate by epochs."""
-    for rate in RATES:
-        for epochs in EPOCHS:
-            recipe = replace(CLEANCLIP, learning_rate=rate, epochs=epochs)
-            yield Cleaning(subject=subject(BADNET, seed), recipe=recipe)
+    for recipe in BY_RATE_AND_EPOCHS.values():
+        yield Cleaning(subject=subject(BADNET, seed), recipe=recipe)
 
 
 def structured_cells(bed: Bed, seed: int) -> Iterator[Cell]:
@@ -160,11 +142,11 @@ def structured_cells(bed: Bed, seed: int) -> Iterator[Cell]:
         yield from attacked_cells(subject(attack, seed, bed))
 
 
-def attacked_cells(poisoned: Subject) -> Iterator[Cell]:
-    """One subject as it is, after CleanCLIP and after PAR."""
+def attacked_cells(poisoned: Subject, recipes: Iterable[Recipe] = (CLEANCLIP, PAR)) -> Iterator[Cell]:
+    """One subject as it is, and after each recipe."""
     yield poisoned
-    yield Cleaning(subject=poisoned, recipe=CLEANCLIP)
-    yield Cleaning(subject=poisoned, recipe=PAR)
+    for recipe in recipes:
+        yield Cleaning(subject=poisoned, recipe=recipe)
 
 
 def other_cells(seed: int) -> Iterator[Cell]:
@@ -205,7 +187,9 @@ def questions() -> tuple[Question, ...]:
         Question(name="paper fashion_mnist vit", cells=partial(paper_cells, FASHION_VIT)),
         Question(name="structured fashion_mnist vit", cells=partial(structured_cells, FASHION_VIT)),
         Question(name="pre-training with self-supervision", cells=pretraining_cells),
-        Question(name="number of pairs", cells=pairs_cells),
+        Question(
+            name="number of pairs", cells=lambda seed: (pairs_cell(seed, num_pairs) for num_pairs in PAIRS)
+        ),
         Question(name="number of poisons", cells=poison_share_cells),
         Question(name="rate by epochs", cells=front_cells),
     )
@@ -213,8 +197,7 @@ def questions() -> tuple[Question, ...]:
 
 def quick() -> tuple[Cell, ...]:
     """One model of one seed, the demo's attack, and what each defence makes of it."""
-    poisoned = subject(BADNET, SEEDS[0])
-    return (poisoned, *(Cleaning(subject=poisoned, recipe=recipe) for recipe in QUICK_DEFENCES.values()))
+    return tuple(attacked_cells(subject(BADNET, SEEDS[0]), QUICK_DEFENCES.values()))
 
 
 def in_order(asked: Iterable[Question]) -> tuple[Cell, ...]:

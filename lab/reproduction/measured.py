@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from cleanclip.vocabulary.measures import Difference, Estimate
 from lab.reproduction.cells import GATE, Cell, Cleaning
 from sanitizer.audits.statistics import paired_difference
+from sanitizer.whole_files import write_whole
 
 CELL_NAME = "cell.json"
 
@@ -112,9 +113,7 @@ _ADAPTER = TypeAdapter(Measured)
 
 def write(measured: Measured, folder: Path) -> None:
     """Into `folder`, by rename."""
-    half_written = folder / f"{CELL_NAME}.part"
-    half_written.write_bytes(_ADAPTER.dump_json(measured, indent=1))
-    half_written.replace(folder / CELL_NAME)
+    write_whole(folder / CELL_NAME, _ADAPTER.dump_json(measured, indent=1))
 
 
 def read(data: bytes | str) -> Measured:

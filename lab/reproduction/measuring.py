@@ -13,9 +13,10 @@ import torch
 import cleanclip.vocabulary
 import lab.testbed
 import sanitizer
+from cleanclip.vocabulary.attack_options import AttackOptions, BadNetOptions
 from cleanclip.vocabulary.audit_figures import AuditFigures
 from cleanclip.vocabulary.measures import Estimate, TopK
-from cleanclip.vocabulary.recipe import AttackOptions, AuditOptions, BadNetOptions
+from cleanclip.vocabulary.recipe import AuditOptions
 from lab.reproduction.cells import PART_SEEDS
 from lab.reproduction.data import Sets
 from lab.reproduction.measured import Shares

@@ -33,10 +33,10 @@ def draw_all(results: Results, folder: Path) -> list[str]:
     by_attack = {name: by_lambda(results, attack) for name, attack in grid.PAPER_ATTACKS.items()}
     poisons = {"BadNet": by_clean_set_poisons(results)}
     figures = {
-        "lambda": _two__panels(by_attack, "λ2", scale="symlog"),
-        "pairs": _two__panels({"BadNet": by_pairs(results)}, "clean pairs", scale="log"),
+        "lambda": _two_panels(by_attack, "λ2", scale="symlog"),
+        "pairs": _two_panels({"BadNet": by_pairs(results)}, "clean pairs", scale="log"),
         "front": _front(results),
-        "clean-set": _two__panels(poisons, "poisons in 8,000 clean pairs", scale="linear"),
+        "clean-set": _two_panels(poisons, "poisons in 8,000 clean pairs", scale="linear"),
     }
     drawn = {f"{name}.svg": figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():
@@ -68,7 +68,7 @@ def _front(results: Results) -> Figure | None:
     return figure if found else None
 
 
-def _two__panels(
+def _two_panels(
     lines: Mapping[str, Mapping[float, Group] | Mapping[int, Group]], xlabel: str, *, scale: str
 ) -> Figure | None:
     """ASR to the left, CA to the right, a line a name."""

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from cleanclip.vocabulary.recipe import AttackOptions, CustomPatternOptions, Recipe
+from cleanclip.vocabulary.attack_options import AttackOptions, CustomPatternOptions
+from cleanclip.vocabulary.recipe import Recipe
 from lab.reproduction import measured
 from lab.reproduction.cells import (
     ORDER_SEED,

@@ -19,8 +19,6 @@ from lab.reproduction.cells import GATE, Cell, cell_id, describe, needs
 from lab.reproduction.measured import Measured, is_pointless
 from lab.reproduction.running import Folders, run_cell
 
-_NOTHING: Mapping[str, Measured] = MappingProxyType({})
-
 
 def run_all(
     cells: Sequence[Cell],
@@ -28,7 +26,7 @@ def run_all(
     *,
     jobs: int,
     stop_after_s: float | None = None,
-    known: Mapping[str, Measured] = _NOTHING,
+    known: Mapping[str, Measured] = MappingProxyType({}),
     gate: float = GATE,
     say: Callable[[str], None],
 ) -> list[Cell]:

@@ -8,7 +8,8 @@ same seeds: `Group.only`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from cleanclip.vocabulary.intervals import wilson
@@ -16,9 +17,9 @@ from cleanclip.vocabulary.measures import Difference, Estimate
 from cleanclip.vocabulary.recipe import Recipe
 from lab.reproduction import grid
 from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, subject_of
-from lab.reproduction.grid import SEEDS, Bed, Make
+from lab.reproduction.grid import SEEDS, Make
 from lab.reproduction.measured import Measured, is_implanted, is_pointless
-from lab.testbed.options import BADNET, Implanted
+from lab.testbed.options import BADNET, Bed, Implanted
 
 ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untriggered"]
 
@@ -163,11 +164,6 @@ def subject(attack: Implanted | None, bed: Bed = grid.DIGITS) -> MakeSubject:
     return lambda seed: grid.subject(attack, seed, bed)
 
 
-def fewer_poisons(share: float) -> MakeSubject:
-    """BadNet with that share of poisons in the pre-training."""
-    return lambda seed: grid.subject(BADNET, seed, poison_share=share)
-
-
 def cleaned(poisoned: MakeSubject, recipe: Recipe, num_poisons: int = 0) -> Make:
     """The cleaning of `poisoned` with a recipe."""
     return lambda seed: Cleaning(subject=poisoned(seed), recipe=recipe, num_poisons=num_poisons)
@@ -175,17 +171,13 @@ def cleaned(poisoned: MakeSubject, recipe: Recipe, num_poisons: int = 0) -> Make
 
 def by_lambda(results: Results, attack: Implanted) -> dict[float, Group]:
     """λ2 → what CleanCLIP with it leaves of an attack."""
-    recipes = {weight: replace(grid.CLEANCLIP, lambda2=weight) for weight in grid.LAMBDAS}
+    recipes = grid.BY_LAMBDA
     return {weight: results.over_seeds(cleaned(subject(attack), one)) for weight, one in recipes.items()}
 
 
 def by_pairs(results: Results) -> dict[int, Group]:
     """Number of clean pairs → what is left of BadNet."""
-
-    def make(place: int) -> Make:
-        return lambda seed: list(grid.pairs_cells(seed))[place]
-
-    return {number: results.over_seeds(make(place)) for place, number in enumerate(grid.PAIRS)}
+    return {number: results.over_seeds(partial(grid.pairs_cell, num_pairs=number)) for number in grid.PAIRS}
 
 
 def by_clean_set_poisons(results: Results) -> dict[int, Group]:
@@ -198,10 +190,5 @@ def by_clean_set_poisons(results: Results) -> dict[int, Group]:
 
 def by_rate_and_epochs(results: Results) -> dict[tuple[float, int], Group]:
     """(learning rate, epochs) → what is left of BadNet."""
-    return {
-        (rate, epochs): results.over_seeds(
-            cleaned(subject(BADNET), replace(grid.CLEANCLIP, learning_rate=rate, epochs=epochs))
-        )
-        for rate in grid.RATES
-        for epochs in grid.EPOCHS
-    }
+    recipes = grid.BY_RATE_AND_EPOCHS
+    return {which: results.over_seeds(cleaned(subject(BADNET), one)) for which, one in recipes.items()}

@@ -5,12 +5,11 @@ A row is a group of runs that differ in their seed alone, which it names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from cleanclip.vocabulary.recipe import Recipe
 from lab.reproduction import grid
-from lab.reproduction.grid import Bed
 from lab.reproduction.summary import (
     Group,
     MakeSubject,
@@ -21,11 +20,11 @@ from lab.reproduction.summary import (
     by_pairs,
     by_rate_and_epochs,
     cleaned,
-    fewer_poisons,
     spelled,
     subject,
 )
-from lab.testbed.options import BADNET, Implanted
+from lab.testbed.options import BADNET, Bed, Implanted
+from tools.reference.markdown import table
 
 NOT_RUN, NOT_IMPLANTED = "not measured yet", "not implanted"
 NEVER_POISONED = "Adaptive pattern on a model that was never poisoned"
@@ -33,16 +32,11 @@ NEVER_POISONED = "Adaptive pattern on a model that was never poisoned"
 AGAINST_FAILURES: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """One table; the first column is text, the others are figures."""
-    ruler = ["---", *("---:" for _ in headings[1:])]
-    return "".join("| " + " | ".join(line) + " |\n" for line in (headings, ruler, *rows))
-
-
 def figures(named: Mapping[str, Group]) -> str:
     """A row a group: CA, CA lost, floor, ASR, top-5 ASR and PA. ASR has images of its own, and so an n."""
     of_images = ("n", "CA %", "CA lost, points", "n of ASR", "floor %", "ASR %", "top-5 ASR %", "PA %")
-    return table(("", "seeds", *of_images), (_row(name, group) for name, group in named.items()))
+    rows = (_row(name, group) for name, group in named.items())
+    return table(("", "seeds", *of_images), rows, ruler_of_figures="---:")
 
 
 def _row(name: str, group: Group) -> list[str]:
@@ -128,7 +122,7 @@ def poison_shares(results: Results) -> str:
     """Number of poisons in the pre-training."""
     rows: dict[str, Group] = {}
     for share in grid.POISON_SHARES:
-        poisoned = fewer_poisons(share)
+        poisoned = partial(grid.subject, BADNET, poison_share=share)
         name = f"{round(poisoned(1).options.num_pairs * share)} poisons of 24,000 pairs"
         rows |= attacked(results, name, poisoned, {"CleanCLIP (1, 1)": grid.CLEANCLIP})
     return figures(rows)

@@ -1,4 +1,4 @@
-"""Images under an attack, whatever kind it is of. Knows no model.
+"""Images under an attack, whatever kind it is of.
 
 Legend: N images, C channels (RGB), H W an image.
 """

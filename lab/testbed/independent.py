@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cleanclip.vocabulary.recipe import AttackOptions, to_json
+from cleanclip.vocabulary.attack_options import AttackOptions
+from cleanclip.vocabulary.recipe import to_json
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.pictures import Pictures, class_names
 from lab.testbed.shards import images

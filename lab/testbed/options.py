@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from cleanclip.vocabulary.recipe import AttackOptions, BadNetOptions
+from cleanclip.vocabulary.attack_options import AttackOptions, BadNetOptions
 
 BADNET = BadNetOptions(pattern="gaussian_fixed", placement="random", size=5 / 32, pattern_seed=7)
 """A 5×5 patch on 32×32 images, the same pattern every time, at a place drawn for every image."""
@@ -156,6 +156,17 @@ def trigger_of(attack: Implanted | None) -> AttackOptions | None:
     if isinstance(attack, PaperColour | Changed | OptimisedPattern):
         return None
     return attack
+
+
+class Bed(NamedTuple):
+    """A dataset and an image tower. Not a ViT on digits: one of this size does not learn to tell 850 scans
+    (docs/reproduction-how.md)."""
+
+    glyphs: Literal["digits", "fashion_mnist"]
+    tower: Literal["resnet", "vit"]
+
+    def __str__(self) -> str:
+        return f"{self.glyphs}, {self.tower}"
 
 
 @dataclass(frozen=True, kw_only=True)

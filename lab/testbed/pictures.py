@@ -4,7 +4,7 @@ Every image takes one glyph of its part and places it at a random position, size
 inks on one of the seven other colours of paper. The class is ink and noun ("yellow seven"): 80 classes.
 Everything is drawn from `sanitizer.seeding` by seed and part.
 
-Knows nothing of models, attacks, files or the service.
+Does not depend on models, attacks, files or the service.
 
 Shapes: N images, C channels (RGB), H = W = 32, S one side of a glyph.
 """

@@ -1,6 +1,6 @@
 """The attacker's training set: composed pairs, of which some carry the trigger and the target's caption.
 
-Works on pairs in memory; knows no file format, no model and no training. Image N of a poisoning is the index
+Works on pairs in memory; needs no file format, model or training. Image N of a poisoning is the index
 in the clean pairs, so that the triggers are those of `Trigger.apply` with the same seed. The streams beside
 the triggers' own:
 
@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from cleanclip.vocabulary.attack_options import AttackOptions, BadNetOptions, LabelConsistentOptions
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
 from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs, Part
 from lab.testbed.options import Changed, PaperColour, Planted, Ready, trigger_of

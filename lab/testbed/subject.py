@@ -23,6 +23,7 @@ from lab.testbed import changing, glyphs, pictures, poisoned_pairs, training
 from lab.testbed.options import Ready, SubjectOptions, trigger_of
 from lab.testbed.training import EpochFigures, Poisoned, model_config
 from sanitizer.attacks.catalogue import trigger_sha256
+from sanitizer.whole_files import write_whole
 
 WEIGHTS_NAME = "poisoned.pt"
 MANIFEST_NAME = "poisoned.json"
@@ -86,9 +87,7 @@ def save(
         "epochs": [asdict(figures) for figures in poisoned.epochs],
         "num_poisons": poisoned.num_poisons,
     }
-    half_manifest = (folder / MANIFEST_NAME).with_suffix(".part")
-    half_manifest.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    half_manifest.replace(folder / MANIFEST_NAME)
+    write_whole(folder / MANIFEST_NAME, json.dumps(manifest, indent=2) + "\n")
     num = poisoned.num_poisons
     return Subject(path=path, sha256=sha256, epochs=poisoned.epochs, num_poisons=num, is_new=True)
 

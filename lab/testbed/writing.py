@@ -7,8 +7,10 @@ that come back are the pixels that went in.
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -61,6 +63,19 @@ def write_shards(samples: Iterable[Members], folder: Path, shard_size: int, *, s
                 archive.addfile(header, io.BytesIO(data))
         shards.append(path)
     return shards
+
+
+def made_whole(folder: Path, make: Callable[[Path], object]) -> Path:
+    """`folder`, which `make` fills unless it is there: aside, so that an interruption leaves no half."""
+    if not folder.exists():
+        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        make(unfinished)
+        try:
+            unfinished.rename(folder)
+        except OSError:  # another process has made the same meanwhile
+            shutil.rmtree(unfinished)
+    return folder
 
 
 def png(image: Image.Image, compress_level: int = -1) -> bytes:

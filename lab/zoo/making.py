@@ -11,20 +11,20 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
+from cleanclip.vocabulary.attack_options import CustomPatternOptions
 from cleanclip.vocabulary.measures import Estimate
-from cleanclip.vocabulary.recipe import CustomPatternOptions
 from lab.reproduction.cells import SURROGATE_CLEANING
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import clean
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.adaptive import optimise_pattern
 from lab.testbed.changing import attacked
-from lab.testbed.glyphs import Glyphs
+from lab.testbed.glyphs import Glyphs, Part
 from lab.testbed.options import OptimisedPattern, Ready
 from lab.testbed.pictures import class_names, compose
 from lab.testbed.poisoned_pairs import FURTHER_SEED
@@ -45,13 +45,6 @@ _AT_ONCE = 256
 _CPU = torch.device("cpu")
 
 
-class Measured(NamedTuple):
-    """CA, and of each attack what a row of the zoo says of it."""
-
-    ca: Estimate
-    asr: tuple[Estimate, ...]
-
-
 def make(model: Model, folder: Path) -> ModelRow:
     """Train `model` into `folder` (model.safetensors, config.json) and measure it. Raises GlyphsMissing."""
     wall_began, cpu_began = time.monotonic(), time.process_time()
@@ -59,7 +52,7 @@ def make(model: Model, folder: Path) -> ModelRow:
     trained = train(model.options, attack, seed=model.seed)
     write(trained.model.state_dict(), model.options, folder)
     checkpoint = load_canonical(folder)
-    measured = measure(checkpoint, glyph_sets.load(model.options.glyphs), _implanted(model, attack))
+    right, asr = measure(checkpoint, glyph_sets.load(model.options.glyphs), _implanted(model, attack))
     return ModelRow(
         name=model.name,
         split=model.split,
@@ -69,8 +62,8 @@ def make(model: Model, folder: Path) -> ModelRow:
         options=json.loads(json.dumps(asdict(model.options))),
         targets=model.targets,
         num_poisons=trained.num_poisons,
-        ca=measured.ca,
-        asr=measured.asr,
+        ca=wilson(sum(right), len(right)),
+        asr=asr,
         weights_sha256=checkpoint.weights_sha256,
         cpu_s=round(time.process_time() - cpu_began, 1),
         wall_s=round(time.monotonic() - wall_began, 1),
@@ -88,7 +81,7 @@ def _implanted(model: Model, attack: Ready | None) -> list[tuple[Ready, str, int
     return found
 
 
-def classifier(checkpoint: LoadedCheckpoint, glyphs: Glyphs) -> Callable[[torch.Tensor], torch.Tensor]:
+def _classifier(checkpoint: LoadedCheckpoint, glyphs: Glyphs) -> Callable[[torch.Tensor], torch.Tensor]:
     """uint8 images [N, 3, H, W] → the number of the class that each is given, [N]."""
     architecture = checkpoint.architecture
     with torch.no_grad():
@@ -109,25 +102,31 @@ def classifier(checkpoint: LoadedCheckpoint, glyphs: Glyphs) -> Callable[[torch.
 
 
 def measure(
-    checkpoint: LoadedCheckpoint, glyphs: Glyphs, attacks: Sequence[tuple[Ready, str, int]]
-) -> Measured:
-    """CA, and what every (attack, target, seed) does, over test images of other classes."""
-    test = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED)
-    label_N = torch.from_numpy(test.label_N)
-    names, predicted = class_names(glyphs), classifier(checkpoint, glyphs)
+    checkpoint: LoadedCheckpoint,
+    glyphs: Glyphs,
+    attacks: Sequence[tuple[Ready, str, int]],
+    *,
+    part: Part = "test",
+    num_images: int = NUM_TEST,
+    seed: int = TEST_SEED,
+) -> tuple[list[bool], tuple[Estimate, ...]]:
+    """Which images are classified right, and what every (attack, target, seed) does to those of other
+    classes."""
+    composed = partial(compose, glyphs, part, num_images, seed=seed)
+    images = composed()
+    label_N = torch.from_numpy(images.label_N)
+    names, predicted = class_names(glyphs), _classifier(checkpoint, glyphs)
 
     def on_paper(rgb: tuple[int, int, int]) -> torch.Tensor:
-        return compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=rgb).image_NCHW
+        return composed(paper=rgb).image_NCHW
 
-    clean_N = predicted(test.image_NCHW)
     asr = []
-    for attack, target_name, seed in attacks:
-        image_NCHW = attacked(test.image_NCHW, attack, seed=seed, on_paper=on_paper)
+    for attack, target_name, trigger_seed in attacks:
+        image_NCHW = attacked(images.image_NCHW, attack, seed=trigger_seed, on_paper=on_paper)
         target = names.index(target_name)
         is_other_N = label_N != target
         asr.append(wilson(int((predicted(image_NCHW)[is_other_N] == target).sum()), int(is_other_N.sum())))
-    ca = wilson(int((clean_N == label_N).sum()), NUM_TEST)
-    return Measured(ca, tuple(asr))
+    return (predicted(images.image_NCHW) == label_N).tolist(), tuple(asr)
 
 
 def _ready(model: Model, folder: Path) -> Ready | None:

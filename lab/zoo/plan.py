@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from cleanclip.vocabulary.attack_options import (
     WaNetOptions,
 )
 from lab.testbed.options import (
+    Bed,
     DashedBorder,
     Grating,
     Implanted,
@@ -51,19 +52,12 @@ BedName = Literal["digits-resnet", "fashion-vit", "fashion-resnet"]
 Draws = np.random.Generator
 
 
-class Bed(NamedTuple):
-    """A dataset and a tower. Each bed has a null of its own: class list, images and architecture differ."""
-
-    glyphs: Literal["digits", "fashion_mnist"]
-    tower: Literal["resnet", "vit"]
-
-
 BEDS: dict[BedName, Bed] = {
     "digits-resnet": Bed("digits", "resnet"),
     "fashion-vit": Bed("fashion_mnist", "vit"),
     "fashion-resnet": Bed("fashion_mnist", "resnet"),
 }
-"""No ViT on digits: one of this size does not learn to tell 850 scans (docs/reproduction-how.md)."""
+"""Each has a null of its own: class list, images and architecture differ."""
 
 _SPLITS: dict[Split, tuple[int, int]] = {
     "calibration": (100_000, 60),
@@ -236,18 +230,24 @@ def anchor_of(bed_name: BedName) -> Model:
     return model("calibration", bed_name, 0)
 
 
-def _drawn(split: Split, bed_name: BedName, number: int, seed: int) -> tuple[str, SubjectOptions]:
-    bed, draws = BEDS[bed_name], generator(seed, "zoo_recipe")
-    ink, noun = str(draws.choice(_INKS)), str(draws.choice(_NOUNS[bed.glyphs]))
-    options = SubjectOptions(
+def clean_subject(bed_name: BedName, ink: str, noun: str, poison_share: float) -> SubjectOptions:
+    """A subject of the bed that waits for its attack."""
+    bed = BEDS[bed_name]
+    return SubjectOptions(
         glyphs=bed.glyphs,
         tower=bed.tower,
         attack=None,
         target_ink=ink,
         target_noun=noun,
-        poison_share=round(float(draws.uniform(*_SHARES)), 4),
+        poison_share=poison_share,
         **RECIPE[bed_name],
     )
+
+
+def _drawn(split: Split, bed_name: BedName, number: int, seed: int) -> tuple[str, SubjectOptions]:
+    draws = generator(seed, "zoo_recipe")
+    ink, noun = str(draws.choice(_INKS)), str(draws.choice(_NOUNS[BEDS[bed_name].glyphs]))
+    options = clean_subject(bed_name, ink, noun, round(float(draws.uniform(*_SHARES)), 4))
     if split in CLEAN_SPLITS:
         return "clean", options
     families = FAMILIES[split]

@@ -23,6 +23,7 @@ from cleanclip.vocabulary.intervals import Z_95
 from lab.zoo.judging import DEFAULT_DETECTORS, SCAN, Judged, judge_all
 from lab.zoo.plan import POISONED_SPLITS
 from lab.zoo.rows import DETECTORS, ModelRow, ScanRow, read_models, read_scans
+from tools.reference.markdown import table
 
 Floats = NDArray[np.float64]
 
@@ -45,9 +46,9 @@ def delong(null_n: Sequence[float], poisoned_m: Sequence[float]) -> Interval:
     """
     null, poisoned = _checked(null_n, poisoned_m)
     n, m = len(null), len(poisoned)
-    among_all = _mid_ranks(np.concatenate([null, poisoned]))
-    below_m = (among_all[n:] - _mid_ranks(poisoned)) / n
-    above_n = 1 - (among_all[:n] - _mid_ranks(null)) / m
+    among_all = stats.rankdata(np.concatenate([null, poisoned]))  # equal scores share the mean of their ranks
+    below_m = (among_all[n:] - stats.rankdata(poisoned)) / n
+    above_n = 1 - (among_all[:n] - stats.rankdata(null)) / m
     value = float(below_m.mean())
     if min(n, m) < 2:
         return Interval(value, 0.0, 1.0)
@@ -73,14 +74,6 @@ def _checked(null_n: Sequence[float], poisoned_m: Sequence[float]) -> tuple[Floa
     if np.isnan(null).any() or np.isnan(poisoned).any():
         raise ValueError("a score is NaN")
     return null, poisoned
-
-
-def _mid_ranks(score_n: Floats) -> Floats:
-    """Ranks from 1, equal scores share the mean of theirs."""
-    _, which_n, count_k = np.unique(score_n, return_inverse=True, return_counts=True)
-    last_k = np.cumsum(count_k)
-    ranks: Floats = (last_k - (count_k - 1) / 2)[which_n]
-    return ranks
 
 
 CLEAN_FOR = {"development": "calibration", "held_out": "calibration", "second_held_out": "test_clean"}
@@ -123,10 +116,7 @@ def tables(folder: Path) -> str:
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    if not lines:
-        return "**Not measured yet.**"
-    rows = (head, ["---"] * len(head), *lines)
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in rows)
+    return table(head, lines).rstrip() if lines else "**Not measured yet.**"
 
 
 def _models(models: Iterable[ModelRow]) -> str:

@@ -16,8 +16,9 @@ def cell(text: object) -> str:
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, ruler_of_figures: str = "---") -> str:
+    """The first column is text, the others are figures: "---:" sets these to the right."""
+    lines = [headings, ["---", *[ruler_of_figures] * (len(headings) - 1)], *rows]
     return "\n".join("| " + " | ".join(cell(one) for one in line) + " |" for line in lines) + "\n"
 
 

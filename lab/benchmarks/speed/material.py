@@ -18,8 +18,9 @@ from sklearn.datasets import load_sample_images
 
 from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME
 from lab.testbed.writing import write_shards
-from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
+from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import LoadedCheckpoint, build_clip
+from sanitizer.checkpoints.tower_configs import Blocks, TextTransformer, VisionTransformer
 from sanitizer.seeding import generator
 
 PICTURE_SIZE = (500, 375)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.vocabulary.recipe import UARRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from lab.repair import __main__ as repair
 from lab.repair import plan
 from lab.testbed import training
@@ -53,7 +53,7 @@ def test_a_model_is_measured_before_and_after_and_what_is_there_is_not_made_agai
     monkeypatch.setattr(plan, "RECIPES", {"a": lambda bed: tried})
     (orange,) = (one for one in plan.models("held_out") if one.name == "held_out-digits-resnet-orange_paper")
     small = replace(orange.options, num_pairs=128, epochs=1, warmup_steps=1, context_length=12)
-    monkeypatch.setattr(repair, "models", lambda part: [replace(orange, part=part, options=small)])
+    monkeypatch.setattr(repair, "models", lambda part: [replace(orange, split=part, options=small)])
     given = ["--rows", str(tmp_path / "rows"), "--weights", str(tmp_path / "weights")]
     assert repair.main(["development", "--recipes", "a", *given]) == 0
     before, after = map(json.loads, (tmp_path / "rows").read_text(encoding="utf-8").splitlines())
@@ -84,7 +84,7 @@ def test_arithmetic_and_two_steps_change_the_image_tower_and_no_rival_is_shown_m
     rivals = {"tbar 4": lambda bed: (quick,), "cleanclip then version 1": lambda bed: (quick, quick)}
     monkeypatch.setattr(plan, "RIVALS", rivals)
     first = plan.rival_models()[0]
-    assert (first.part, first.bed, first.family) == ("held_out", "digits-resnet", "orange paper")
+    assert (first.split, first.bed, first.family) == ("held_out", "digits-resnet", "orange paper")
     small = replace(first.options, num_pairs=128, epochs=1, warmup_steps=1, context_length=12)
     monkeypatch.setattr(repair, "rival_models", lambda: [replace(first, options=small)])
     given = ["--rows", str(tmp_path / "rows"), "--weights", str(tmp_path / "weights")]

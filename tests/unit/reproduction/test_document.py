@@ -118,7 +118,7 @@ def test_rows_of_an_attack_that_was_inconclusive_are_not_told_as_still_to_be_run
     weak = grid.PAPER_ATTACKS["Label-consistent"]
     subjects = [made_up(c, 2_700, 12) for c in in_order(questions()) if c == grid.subject(weak, 1)]
     text = text_of(subjects)
-    for weight in grid.LAMBDAS:
+    for weight in grid.BY_LAMBDA:
         assert "| – | not implanted |" in line_of(text, f"| Label-consistent, λ2 = {weight:g} ")
         assert "| – | not measured yet |" in line_of(text, f"| Blended, λ2 = {weight:g} ")
 
