@@ -5,9 +5,10 @@ How these values were found, and on which images, is told in docs/start/demo.md.
 
 from pathlib import Path
 
-from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, Recipe
 from cleanclip.vocabulary.recommended import with_recommended
 from cleanclip.vocabulary.scan_options import ScanOptions
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from lab.testbed.options import BADNET, SubjectOptions
 from lab.zoo.plan import RECIPE
 

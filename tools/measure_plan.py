@@ -8,14 +8,8 @@ from pathlib import Path
 
 from cleanclip.vocabulary.device_memory import GB, RUNTIME_BYTES, memory_of
 from cleanclip.vocabulary.model_cost import cost_of
-from cleanclip.vocabulary.recipe import (
-    AuditOptions,
-    CleanCLIPRecipe,
-    PARRecipe,
-    Recipe,
-    SupervisedRecipe,
-    UARRecipe,
-)
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from tests.fixtures import fake_memory
 from tests.fixtures.model_configs import MODELS
 

@@ -13,7 +13,7 @@ from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.policies import PolicyOut, PolicyPage
 from app.services import policies
-from cleanclip.vocabulary.recipe import Policy
+from cleanclip.vocabulary.policy import Policy
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
 

@@ -12,7 +12,8 @@ from app.domain.sources import MAX_SOURCE_CHARACTERS, without_query
 from app.domain.verdicts import MOST_IN_LISTS, MOST_SHOWN
 from app.schemas.common import Page, Sha256, StoredProblem, Time, WireIn, WireOut
 from app.schemas.verdicts import VerdictOut
-from cleanclip.vocabulary.recipe import NUMBER, DeclaredOptions, parse
+from cleanclip.vocabulary.bounds import NUMBER
+from cleanclip.vocabulary.recipe import DeclaredOptions, parse
 
 
 class CheckpointIn(WireIn):

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from app.db.models.assets import Dataset
 from app.db.repositories.assets import ListedDataset
 from app.schemas.common import FIT_TO_SHOW, Name, Page, StoredProblem, Time, UploadId, WireIn, WireOut
-from cleanclip.vocabulary.recipe import Share
+from cleanclip.vocabulary.bounds import Share
 
 DatasetKindName = Literal["pairs", "labelled"]
 ClassName = Annotated[str, Field(min_length=1, max_length=200), FIT_TO_SHOW]

@@ -16,8 +16,9 @@ from cleanclip.kinds.catalogue import KINDS, PUBLIC
 from cleanclip.vocabulary.audit_figures import AttackChange, AuditFigures
 from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.measures import Difference
+from cleanclip.vocabulary.policy import Policy, PolicySource
 from cleanclip.vocabulary.progress import Count, Loss, Rate, Seconds
-from cleanclip.vocabulary.recipe import OutputLayout, Policy, PolicySource, Recipe
+from cleanclip.vocabulary.recipe import OutputLayout, Recipe
 from cleanclip.vocabulary.recommended import RecipeSource
 from cleanclip.vocabulary.remarks import remarks
 from cleanclip.vocabulary.settled import SettledArchitecture

@@ -9,13 +9,14 @@ from pydantic import TypeAdapter
 
 from app.schemas.common import WireOut
 from cleanclip.kinds.catalogue import PUBLIC
-from cleanclip.vocabulary import recipe
+from cleanclip.vocabulary import attack_options, recipe
+from cleanclip.vocabulary.policy import Policy
 from cleanclip.vocabulary.recommended import RECOMMENDATIONS, Family, Size
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.vet_options import VetOptions
 
 _METHODS = get_args(get_args(recipe.Recipe)[0])
-_ATTACKS = get_args(get_args(recipe.AttackOptions)[0])
+_ATTACKS = get_args(get_args(attack_options.AttackOptions)[0])
 
 TAG_FIELDS = ("kind", "attack", "method")
 """The fields by which the members of a union are told apart on the wire."""
@@ -97,11 +98,11 @@ class MethodsOut(WireOut):
             attacks=[OptionsOut.of(kind.attack, kind) for kind in _ATTACKS],
             suites=[
                 SuiteOut(name=name, attacks=[recipe.to_json(attack) for attack in attacks])
-                for name, attacks in recipe.SUITES.items()
+                for name, attacks in attack_options.SUITES.items()
             ],
             audit=OptionsOut.of("audit", recipe.AuditOptions),
             scan=OptionsOut.of("scan", ScanOptions),
             vet=OptionsOut.of("vet", VetOptions),
-            policy=OptionsOut.of("policy", recipe.Policy),
+            policy=OptionsOut.of("policy", Policy),
             declared=OptionsOut.of("declared", recipe.DeclaredOptions),
         )

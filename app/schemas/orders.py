@@ -25,19 +25,11 @@ from app.domain import limits
 from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
 from cleanclip.kinds.catalogue import KINDS, PUBLIC
 from cleanclip.kinds.kind import Kind
-from cleanclip.vocabulary.bounds import ShortText
+from cleanclip.vocabulary.attack_options import SuiteName
+from cleanclip.vocabulary.bounds import NUMBER, Seed, ShortText
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, scans_first
-from cleanclip.vocabulary.policy import PolicyName
-from cleanclip.vocabulary.recipe import (
-    NUMBER,
-    AuditOptions,
-    CleanCLIPRecipe,
-    OutputLayout,
-    Policy,
-    Recipe,
-    Seed,
-    SuiteName,
-)
+from cleanclip.vocabulary.policy import Policy, PolicyName
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, OutputLayout, Recipe
 from cleanclip.vocabulary.scan_options import ScanOptions
 
 MetadataKey = Annotated[

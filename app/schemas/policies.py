@@ -6,8 +6,8 @@ from typing import Literal
 
 from app.db.models import project as rows
 from app.schemas.common import Page, Time, WireOut
-from cleanclip.vocabulary.policy import policy_sha256
-from cleanclip.vocabulary.recipe import Policy, parse
+from cleanclip.vocabulary.policy import Policy, policy_sha256
+from cleanclip.vocabulary.recipe import parse
 
 
 class PolicyLinks(WireOut):

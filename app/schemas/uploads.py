@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 from app.db.models.assets import Upload
 from app.domain.limits import MAX_FILENAME_CHARACTERS, MAX_PARTS_PER_BATCH
 from app.schemas.common import FIT_TO_SHOW, Sha256, Time, WireIn, WireOut
-from cleanclip.vocabulary.recipe import NUMBER, DeclaredOptions
+from cleanclip.vocabulary.bounds import NUMBER
+from cleanclip.vocabulary.recipe import DeclaredOptions
 
 Purpose = Literal["checkpoint", "dataset"]
 PartNumber = Annotated[int, Field(ge=1, le=10_000)]

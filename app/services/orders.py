@@ -22,9 +22,11 @@ from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import Input, Kind
 from cleanclip.vocabulary import anchors, device_memory
+from cleanclip.vocabulary.attack_options import AttackOptions
 from cleanclip.vocabulary.errors import SanitizerError
 from cleanclip.vocabulary.model_cost import ModelCost, cost_of
-from cleanclip.vocabulary.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
+from cleanclip.vocabulary.policy import Policy
+from cleanclip.vocabulary.recipe import AuditOptions, OutputLayout, Recipe
 from cleanclip.vocabulary.recommended import Model, RecipeSource, model_of, with_recommended
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_section import ScanSection

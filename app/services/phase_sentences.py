@@ -4,7 +4,8 @@ from app.domain.states import JobPhase
 from app.services.estimates import Load
 from cleanclip.vocabulary.attack_options import of_same_pixels
 from cleanclip.vocabulary.cautions import num_updates
-from cleanclip.vocabulary.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import Recipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 
 def describe_phase(phase: JobPhase, load: Load) -> str:

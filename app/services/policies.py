@@ -21,8 +21,16 @@ from cleanclip.vocabulary.cautions import check_rebound
 from cleanclip.vocabulary.clip_text import num_different
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.found_attacks import KINDS_FOUND
-from cleanclip.vocabulary.policy import check_audit, check_images, check_itself, check_searched, too_few
-from cleanclip.vocabulary.recipe import AuditOptions, Policy, PolicySource, Recipe, parse, to_json
+from cleanclip.vocabulary.policy import (
+    Policy,
+    PolicySource,
+    check_audit,
+    check_images,
+    check_itself,
+    check_searched,
+    too_few,
+)
+from cleanclip.vocabulary.recipe import AuditOptions, Recipe, parse, to_json
 
 
 def put(unit: UnitOfWork, caller: Caller, name: str, policy: Policy) -> tuple[rows.Policy, bool]:

@@ -14,7 +14,8 @@ from cleanclip.command.session import Session
 from cleanclip.errors import CleanClipError
 from cleanclip.retries import Retries
 from cleanclip.sync.client import Client
-from cleanclip.vocabulary.recipe import SUITES, AttackOptions, Recipe
+from cleanclip.vocabulary.attack_options import SUITES, AttackOptions
+from cleanclip.vocabulary.recipe import Recipe
 
 METHODS = tuple(kind.method for kind in get_args(get_args(Recipe)[0]))
 ATTACKS = tuple(kind.attack for kind in get_args(get_args(AttackOptions)[0]))

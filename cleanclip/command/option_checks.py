@@ -11,13 +11,8 @@ from pydantic import ValidationError
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.near_names import near_names
-from cleanclip.vocabulary.recipe import (
-    DeclaredOptions,
-    OutputLayout,
-    Policy,
-    parse,
-    parse_recipe,
-)
+from cleanclip.vocabulary.policy import Policy
+from cleanclip.vocabulary.recipe import DeclaredOptions, OutputLayout, parse, parse_recipe
 
 _OF_SERVICE = frozenset(
     {"null", "attacks_from_scan", *(one.place[-1] for kind in KINDS.values() for one in kind.inputs)}

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import typer
 
 from cleanclip.command import values
-from cleanclip.vocabulary.recipe import UARRecipe, parse_recipe, to_json
+from cleanclip.vocabulary.recipe import parse_recipe, to_json
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 RECOMMENDED, DEFAULTS = "recommended", "defaults"
 

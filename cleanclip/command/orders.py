@@ -13,7 +13,8 @@ from cleanclip.command.option_fields import option_of
 from cleanclip.command.order_fields import RECOMMENDED, leaves_method, policy_of, recipe_of, training_kind_of
 from cleanclip.command.steps import Order, named
 from cleanclip.vocabulary.found_attacks import scans_first
-from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Policy
+from cleanclip.vocabulary.policy import Policy
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe
 
 _NAMED_OPTIONS = (
     *("method", "epochs", "learning_rate", "lambda1", "lambda2", "threshold", "batch_size", "warmup_steps"),

@@ -17,8 +17,8 @@ from cleanclip.evidence.reading import Malformed, malformed
 from cleanclip.vocabulary.audit_figures import AuditFigures
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.examples import HOW_CHOSEN, num_examples
-from cleanclip.vocabulary.policy import Policy, policy_sha256
-from cleanclip.vocabulary.recipe import AuditOptions, PolicySource
+from cleanclip.vocabulary.policy import Policy, PolicySource, policy_sha256
+from cleanclip.vocabulary.recipe import AuditOptions
 from cleanclip.vocabulary.recommended import RecipeSource
 from cleanclip.vocabulary.report import Report, load_json
 from cleanclip.vocabulary.report_inputs import CheckpointInput, Environment, ScannerEvidence

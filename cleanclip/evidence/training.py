@@ -6,9 +6,9 @@ from typing import Any
 
 from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import CURVE_NAME, Finding, misfit
-from cleanclip.vocabulary.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import Recipe
 from cleanclip.vocabulary.report import CurvePoint, Report, Training
-from cleanclip.vocabulary.uar_recipe import TEXT_CONSISTENCY_WEIGHT
+from cleanclip.vocabulary.uar_recipe import TEXT_CONSISTENCY_WEIGHT, UARRecipe
 
 _SINGLE = 1e-4
 """Losses and distances are summed in single precision, step by step."""

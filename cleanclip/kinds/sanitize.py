@@ -19,8 +19,8 @@ from cleanclip.vocabulary.cautions import check_loss, check_words, has_sigmoid_l
 from cleanclip.vocabulary.control import SEARCHES
 from cleanclip.vocabulary.errors import SanitizerError
 from cleanclip.vocabulary.jobspec import CONFIG_NAME, CURVE_NAME, REPORT_NAME, WEIGHTS_NAME, SanitizeSpec
-from cleanclip.vocabulary.recipe import UARRecipe
 from cleanclip.vocabulary.scan_cost import passes_of_searches
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 TRAINING_PASSES = 12
 """Of each sample of an update: forward and backward, twice, with its text, and a teacher."""

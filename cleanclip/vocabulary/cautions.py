@@ -16,7 +16,7 @@ from cleanclip.vocabulary.clip_text import as_clip_reads
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.policy import REBOUND_LIMIT, Policy, cannot_pass, too_few
 from cleanclip.vocabulary.rebound_options import MOST_SHARES, MOST_UPDATES
-from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, UARRecipe, to_json
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, to_json
 from cleanclip.vocabulary.recommended import (
     NOBODYS,
     Family,
@@ -26,6 +26,7 @@ from cleanclip.vocabulary.recommended import (
     model_name,
     recommended,
 )
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 MIN_SAMPLES_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""

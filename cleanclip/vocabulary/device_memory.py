@@ -11,8 +11,9 @@ from typing import NamedTuple
 from cleanclip.vocabulary.control import SEARCHES
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.model_cost import FLOAT, HALF, ModelCost
-from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe
 from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, ScanOptions
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 GB = 10**9
 SIZES_GB = (16, 24, 40, 80)

@@ -10,14 +10,8 @@ from dataclasses import dataclass
 
 from cleanclip.vocabulary.device_memory import GB, IMAGES_PER_PATTERN, Memory
 from cleanclip.vocabulary.model_cost import ModelCost
-from cleanclip.vocabulary.recipe import (
-    AuditPrecision,
-    CleanCLIPRecipe,
-    PARRecipe,
-    Recipe,
-    SupervisedRecipe,
-    UARRecipe,
-)
+from cleanclip.vocabulary.recipe import AuditPrecision, CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 CAPTION_SHARE = 0.25
 """Of its places that a caption fills: those of docs/performance.json did."""

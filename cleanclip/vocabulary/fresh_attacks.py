@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from cleanclip.vocabulary.recipe import (
+from cleanclip.vocabulary.attack_options import (
     AttackOptions,
     BadNetOptions,
     BlendedOptions,

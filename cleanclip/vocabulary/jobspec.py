@@ -42,21 +42,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from cleanclip.vocabulary.audit_figures import Measured, Withheld
-from cleanclip.vocabulary.bounds import StrictOptions
+from cleanclip.vocabulary.bounds import STRICT, Seed, StrictOptions
 from cleanclip.vocabulary.control import Search
 from cleanclip.vocabulary.exclusions import Digest, ExcludedSamples
 from cleanclip.vocabulary.inspection_phrases import Assumed, Finding, Layout, Option
+from cleanclip.vocabulary.policy import Policy, PolicySource
 from cleanclip.vocabulary.rebound_figures import ReboundFigures
-from cleanclip.vocabulary.recipe import (
-    STRICT,
-    AuditOptions,
-    DeclaredOptions,
-    OutputLayout,
-    Policy,
-    PolicySource,
-    Recipe,
-    Seed,
-)
+from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, OutputLayout, Recipe
 from cleanclip.vocabulary.report_inputs import ScannerEvidence
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_section import ScanSection

@@ -40,9 +40,8 @@ from cleanclip.vocabulary.intervals import newcombe
 from cleanclip.vocabulary.judging_found import FoundLimits
 from cleanclip.vocabulary.judging_rebound import judge_rebound
 from cleanclip.vocabulary.measures import Difference, Estimate, Towards
-from cleanclip.vocabulary.policy import cannot_pass, too_few
+from cleanclip.vocabulary.policy import Policy, cannot_pass, too_few
 from cleanclip.vocabulary.rebound_figures import ReboundFigures
-from cleanclip.vocabulary.recipe import Policy
 from cleanclip.vocabulary.scan_section import ScanSection
 from cleanclip.vocabulary.verdict_texts import (
     NO_ORIGIN,

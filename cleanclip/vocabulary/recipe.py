@@ -2,7 +2,7 @@
 
 `app` publishes these as the API's schema and stores them as JSON; the code that obeys them lives in
 `methods`, `attacks` and `audits`. Triggers are described in `attack_options`, limits in `policy`, what all
-methods share in `finetuning`, UAR in `uar_recipe`; all are named here as well. Unknown fields are refused.
+methods share in `finetuning`, UAR in `uar_recipe`. Unknown fields are refused.
 Reading goes through `parse`, which needs pydantic only; constructing one in Python does not check bounds,
 `parse` (or `validate`) does.
 """
@@ -17,17 +17,8 @@ from pydantic import BeforeValidator, Field, Strict, StringConstraints, TypeAdap
 from cleanclip.vocabulary import attack_options
 from cleanclip.vocabulary.attack_options import (
     MAX_ATTACKS,
-    SUITES,
     AttackOptions,
-    BadNetOptions,
-    BlendedOptions,
-    CustomPatchOptions,
-    CustomPatternOptions,
-    LabelConsistentOptions,
-    SIGOptions,
     SuiteName,
-    TextTriggerOptions,
-    WaNetOptions,
 )
 from cleanclip.vocabulary.bounds import (
     NOT_EMPTY,
@@ -35,46 +26,15 @@ from cleanclip.vocabulary.bounds import (
     STRICT,
     Number,
     Positive,
-    Seed,
     Share,
     ShortText,
     label,
 )
 from cleanclip.vocabulary.examples import MAX_EXAMPLES
-from cleanclip.vocabulary.finetuning import NAMED, FinetuningOptions, Precision
-from cleanclip.vocabulary.policy import Policy, PolicySource
+from cleanclip.vocabulary.finetuning import NAMED, FinetuningOptions
 from cleanclip.vocabulary.probe_options import LinearProbeOptions
 from cleanclip.vocabulary.rebound_options import ReboundOptions
-from cleanclip.vocabulary.uar_recipe import Stage, UARRecipe
-
-__all__ = [  # for mypy: what comes from elsewhere and is taken from here; what is defined here needs no entry
-    "NUMBER",
-    "STRICT",
-    "SUITES",
-    "AttackOptions",
-    "BadNetOptions",
-    "BlendedOptions",
-    "CustomPatchOptions",
-    "CustomPatternOptions",
-    "FinetuningOptions",
-    "LabelConsistentOptions",
-    "LinearProbeOptions",
-    "Number",
-    "Policy",
-    "PolicySource",
-    "Positive",
-    "Precision",
-    "ReboundOptions",
-    "SIGOptions",
-    "Seed",
-    "Share",
-    "ShortText",
-    "Stage",
-    "SuiteName",
-    "TextTriggerOptions",
-    "UARRecipe",
-    "WaNetOptions",
-]
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 # ---------------------------------------------------------------- what tensors cannot tell
 

@@ -33,8 +33,9 @@ from cleanclip.vocabulary.examples import Examples
 from cleanclip.vocabulary.inspection_phrases import AsUploadedNote
 from cleanclip.vocabulary.judging import hopeless, judge
 from cleanclip.vocabulary.measures import AS_WRITTEN, Difference, Estimate, derived
+from cleanclip.vocabulary.policy import Policy, PolicySource
 from cleanclip.vocabulary.rebound_figures import ReboundFigures
-from cleanclip.vocabulary.recipe import AuditOptions, PARRecipe, Policy, PolicySource, Recipe
+from cleanclip.vocabulary.recipe import AuditOptions, PARRecipe, Recipe
 from cleanclip.vocabulary.recommended import RecipeSource
 from cleanclip.vocabulary.remarks import remarks
 from cleanclip.vocabulary.retrieval_figures import RetrievalLost

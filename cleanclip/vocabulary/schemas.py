@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from cleanclip.vocabulary.null_set import NullSet
-from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
+from cleanclip.vocabulary.policy import Policy
+from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, Recipe
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import BadNetOptions
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from sanitizer.attacks.placing import corners, paste
 from sanitizer.attacks.trigger import check_batch, patch_side, widest_float
 from sanitizer.seeding import generator

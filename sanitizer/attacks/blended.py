@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import BlendedOptions
+from cleanclip.vocabulary.attack_options import BlendedOptions
 from sanitizer.attacks.trigger import check_batch, patch_side, widest_float
 from sanitizer.seeding import generator
 

@@ -5,9 +5,20 @@ import json
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-from cleanclip.vocabulary import recipe
-from cleanclip.vocabulary.attack_options import as_patch
+from cleanclip.vocabulary.attack_options import (
+    AttackOptions,
+    BadNetOptions,
+    BlendedOptions,
+    CustomPatchOptions,
+    CustomPatternOptions,
+    LabelConsistentOptions,
+    SIGOptions,
+    TextTriggerOptions,
+    WaNetOptions,
+    as_patch,
+)
 from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.attacks import badnet, blended, overlay, sig, wanet
 from sanitizer.attacks.trigger import Trigger
 
@@ -24,28 +35,28 @@ VERSIONS = {
 """Raise it when a trigger's pixels change: tests/numerics/test_golden_triggers.py keeps them."""
 
 
-def build_trigger(options: recipe.AttackOptions) -> Trigger:
+def build_trigger(options: AttackOptions) -> Trigger:
     """The trigger that these options describe.
 
     Raises OptionsRejected where an image or words cannot be used: see `trigger_images`.
     """
     match options:
-        case recipe.BadNetOptions():
+        case BadNetOptions():
             return badnet.BadNet(options)
-        case recipe.BlendedOptions():
+        case BlendedOptions():
             return blended.Blended(options)
-        case recipe.WaNetOptions():
+        case WaNetOptions():
             return wanet.WaNet(options)
-        case recipe.SIGOptions():
+        case SIGOptions():
             return sig.SIG(options)
-        case recipe.LabelConsistentOptions():
+        case LabelConsistentOptions():
             return badnet.BadNet(as_patch(options))
-        case recipe.TextTriggerOptions() | recipe.CustomPatchOptions() | recipe.CustomPatternOptions():
+        case TextTriggerOptions() | CustomPatchOptions() | CustomPatternOptions():
             return overlay.Overlay.of(options)
     assert_never(options)
 
 
-def build_triggers(attacks: Sequence[recipe.AttackOptions]) -> list[Trigger]:
+def build_triggers(attacks: Sequence[AttackOptions]) -> list[Trigger]:
     """The triggers of an audit, in order.
 
     Raises OptionsRejected as `build_trigger` does; `where` is "audit.attacks.N".
@@ -60,7 +71,7 @@ def build_triggers(attacks: Sequence[recipe.AttackOptions]) -> list[Trigger]:
     return triggers
 
 
-def trigger_sha256(options: recipe.AttackOptions, seed: int) -> str:
+def trigger_sha256(options: AttackOptions, seed: int) -> str:
     """SHA-256 over the trigger's version, options and seed: equal digests, equal triggered images.
 
     Where a trigger is drawn from words or an image, its pixels are part of it: another font or decoder may
@@ -68,7 +79,7 @@ def trigger_sha256(options: recipe.AttackOptions, seed: int) -> str:
     """
     identity: dict[str, Any] = {
         "version": VERSIONS[options.attack],
-        "options": {name: value for name, value in recipe.to_json(options).items() if name != "target"},
+        "options": {name: value for name, value in to_json(options).items() if name != "target"},
         "seed": seed,
     }
     drawn = build_trigger(options)

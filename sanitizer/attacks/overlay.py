@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
+from cleanclip.vocabulary.attack_options import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
 from sanitizer.attacks.placing import corners, paste, same_corner
 from sanitizer.attacks.trigger import check_batch, patch_side, widest_float
 from sanitizer.attacks.trigger_images import TriggerImage, decode, draw

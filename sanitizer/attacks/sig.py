@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import SIGOptions
+from cleanclip.vocabulary.attack_options import SIGOptions
 from sanitizer.attacks.trigger import check_batch, widest_float
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.vocabulary.recipe import WaNetOptions
+from cleanclip.vocabulary.attack_options import WaNetOptions
 from sanitizer.attacks.trigger import check_batch, widest_float
 from sanitizer.seeding import generator
 

@@ -25,8 +25,9 @@ from cleanclip.vocabulary.attack_options import names_of, of_same_pixels
 from cleanclip.vocabulary.audit_figures import AttackChange, AuditFigures, EmbeddingDrift
 from cleanclip.vocabulary.examples import num_examples
 from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.probe_options import LinearProbeOptions
 from cleanclip.vocabulary.progress import Phase, PhaseFinished, PhaseStarted
-from cleanclip.vocabulary.recipe import AuditOptions, LinearProbeOptions, to_json
+from cleanclip.vocabulary.recipe import AuditOptions, to_json
 from cleanclip.vocabulary.templates import PLAIN_TEMPLATE
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger

@@ -16,7 +16,6 @@ from sanitizer.checkpoints.image_side import ImageSide
 from sanitizer.checkpoints.siglip_configs import PooledTransformer, pooled_config, read_pooled, size_name
 from sanitizer.checkpoints.timm_configs import TimmTower, is_timm, read_timm, timm_config
 from sanitizer.checkpoints.tower_configs import (
-    Blocks,
     ModifiedResNet,
     TextTransformer,
     VisionTransformer,
@@ -28,19 +27,6 @@ from sanitizer.checkpoints.tower_configs import (
     unsupported_tower,
     vision_config,
 )
-
-__all__ = [
-    "OPENAI_MEAN",
-    "OPENAI_STD",
-    "SIGLIP_CONSTANTS",
-    "Architecture",
-    "Blocks",
-    "ModifiedResNet",
-    "PooledTransformer",
-    "TextTransformer",
-    "TimmTower",
-    "VisionTransformer",
-]
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)

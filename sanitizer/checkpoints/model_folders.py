@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from cleanclip.vocabulary import inspection_phrases as phrases
 from cleanclip.vocabulary.errors import CheckpointRejected
 from cleanclip.vocabulary.recipe import DeclaredOptions, parse
-from sanitizer.checkpoints.architecture import Architecture, PooledTransformer, TimmTower
+from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.checkpoints.siglip_configs import PooledTransformer
+from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.tower_configs import ModifiedResNet
 
 _MAX_JSON_BYTES = 2**20

@@ -13,19 +13,12 @@ from pydantic_core import ErrorDetails
 
 from cleanclip.kinds.text_scan import TextScanSpec
 from cleanclip.vocabulary import found_attacks
+from cleanclip.vocabulary.attack_options import AttackOptions
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, audit_with, fitting, section_of
 from cleanclip.vocabulary.jobspec import ScanSpec
 from cleanclip.vocabulary.null_set import NullSet
-from cleanclip.vocabulary.recipe import (
-    AttackOptions,
-    AuditOptions,
-    DeclaredOptions,
-    Policy,
-    PolicySource,
-    Recipe,
-    parse,
-    to_json,
-)
+from cleanclip.vocabulary.policy import Policy, PolicySource
+from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, Recipe, parse, to_json
 from cleanclip.vocabulary.scan_options import Detector, ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport, load_scan
 from cleanclip.vocabulary.scan_section import ScanSection

@@ -2,7 +2,8 @@
 
 from typing import assert_never
 
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe, UARRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.methods import cleanclip, par, supervised, uar
 from sanitizer.methods.method import Method
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import Stage
+from cleanclip.vocabulary.uar_recipe import Stage
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import UARRecipe
-from cleanclip.vocabulary.uar_recipe import TEXT_CONSISTENCY_WEIGHT
+from cleanclip.vocabulary.uar_recipe import TEXT_CONSISTENCY_WEIGHT, UARRecipe
 from sanitizer.methods.losses import contrastive, mean_cosine_distance
 from sanitizer.methods.method import Losses, Method
 

@@ -19,15 +19,16 @@ from cleanclip.vocabulary.cautions import TrainedClasses
 from cleanclip.vocabulary.jobspec import CURVE_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
 from cleanclip.vocabulary.policy import check_audit, check_searched
 from cleanclip.vocabulary.progress import Announced, Progress
-from cleanclip.vocabulary.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import Recipe
 from cleanclip.vocabulary.recommended import RecipeSource, size_of
 from cleanclip.vocabulary.report import Report, curve_json, dump_json
 from cleanclip.vocabulary.report_inputs import DataInput, Environment
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.measuring import measuring
-from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.checkpoints.tower_configs import ModifiedResNet
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.pipeline import reporting

@@ -22,7 +22,9 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from cleanclip.vocabulary.attack_options import AttackOptions
 from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected, TrainingDiverged
+from cleanclip.vocabulary.finetuning import FinetuningOptions
 from cleanclip.vocabulary.fresh_attacks import fresh_of
 from cleanclip.vocabulary.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ProgressEvent
 from cleanclip.vocabulary.rebound_figures import (
@@ -34,16 +36,8 @@ from cleanclip.vocabulary.rebound_figures import (
     Relearning,
     RelearningPoint,
 )
-from cleanclip.vocabulary.recipe import (
-    AttackOptions,
-    AuditOptions,
-    CleanCLIPRecipe,
-    FinetuningOptions,
-    ReboundOptions,
-    Recipe,
-    SupervisedRecipe,
-    to_json,
-)
+from cleanclip.vocabulary.rebound_options import ReboundOptions
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, Recipe, SupervisedRecipe, to_json
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
 from sanitizer.audits.audit import AuditResult, attack_names
 from sanitizer.audits.interpolation import halve, move_back

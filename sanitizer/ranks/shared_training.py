@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from cleanclip.vocabulary.jobspec import MaxRanks
 from cleanclip.vocabulary.progress import RANKS, Noted, Progress, Stop
-from cleanclip.vocabulary.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import Recipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.training_data import TrainingData

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.recipe import Precision
+from cleanclip.vocabulary.finetuning import Precision
 
 LARGE_MODEL_PARAMETERS = 20_000_000
 MAX_LOADER_WORKERS = 12

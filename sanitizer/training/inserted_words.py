@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.recipe import Recipe, UARRecipe
-from cleanclip.vocabulary.uar_recipe import INSERTED_SHARE
+from cleanclip.vocabulary.recipe import Recipe
+from cleanclip.vocabulary.uar_recipe import INSERTED_SHARE, UARRecipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.seeding import generator
 from sanitizer.training.distributed import World

@@ -29,8 +29,9 @@ from cleanclip.vocabulary.progress import (
     StateSaved,
     ignore,
 )
-from cleanclip.vocabulary.recipe import AuditPrecision, Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import AuditPrecision, Recipe
 from cleanclip.vocabulary.report import Training
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
 from sanitizer.data.training_data import TrainingData

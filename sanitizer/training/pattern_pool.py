@@ -17,7 +17,7 @@ from itertools import cycle, islice
 import torch
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import Stage, UARRecipe
+from cleanclip.vocabulary.uar_recipe import Stage, UARRecipe
 from sanitizer.perturbations import edits
 from sanitizer.perturbations.families import Blend, Colour, Family, Patch, Warp
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, apply_patterns, drawn

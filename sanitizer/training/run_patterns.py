@@ -10,7 +10,8 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import Recipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.training_data import TrainingData
 from sanitizer.training import towers

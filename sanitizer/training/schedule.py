@@ -7,7 +7,7 @@ was trained before (the published code starts one epoch late; see docs/decisions
 import math
 from collections.abc import Sequence
 
-from cleanclip.vocabulary.recipe import Stage
+from cleanclip.vocabulary.uar_recipe import Stage
 
 
 def rate_factor(step: int, *, warmup_steps: int, total_steps: int) -> float:

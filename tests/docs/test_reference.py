@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from app.settings import Settings
 from cleanclip.vocabulary import schemas
-from cleanclip.vocabulary.recipe import Policy
+from cleanclip.vocabulary.policy import Policy
 from tools.reference import __main__ as reference
 from tools.reference import codes, commands, options, routes
 

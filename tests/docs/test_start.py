@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from cleanclip.command import values
-from cleanclip.vocabulary.recipe import BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.attack_options import BadNetOptions
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe
 from cleanclip.vocabulary.recommended import with_recommended
 from demo.recipe import ATTACK, CLEANING, DECLARED, TARGET
 from tests.docs.blocks import ROOT, blocks

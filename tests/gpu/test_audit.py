@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cleanclip.vocabulary.recipe import AttackOptions, AuditOptions, AuditPrecision
+from cleanclip.vocabulary.attack_options import AttackOptions
+from cleanclip.vocabulary.recipe import AuditOptions, AuditPrecision
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.checkpoints.model import load_canonical

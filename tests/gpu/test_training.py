@@ -5,7 +5,8 @@ import torch
 
 from cleanclip.vocabulary.errors import Interrupted
 from cleanclip.vocabulary.progress import Advanced, ignore, never_stop
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, UARRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method

@@ -10,17 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from cleanclip.vocabulary.audit_figures import AuditFigures
-from cleanclip.vocabulary.figures import OF_ATTACK
-from cleanclip.vocabulary.measures import Estimate
-from cleanclip.vocabulary.recipe import (
+from cleanclip.vocabulary.attack_options import (
     AttackOptions,
-    AuditOptions,
     BadNetOptions,
     BlendedOptions,
     SIGOptions,
     WaNetOptions,
 )
+from cleanclip.vocabulary.audit_figures import AuditFigures
+from cleanclip.vocabulary.figures import OF_ATTACK
+from cleanclip.vocabulary.measures import Estimate
+from cleanclip.vocabulary.recipe import AuditOptions
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.zero_shot import class_embeddings

@@ -17,14 +17,8 @@ from cleanclip.vocabulary.control import SEARCHES
 from cleanclip.vocabulary.device_memory import RUNTIME_BYTES, Memory, check_memory, memory_of, sharing
 from cleanclip.vocabulary.device_plan import training_flop
 from cleanclip.vocabulary.model_cost import ModelCost, cost_of
-from cleanclip.vocabulary.recipe import (
-    AuditOptions,
-    CleanCLIPRecipe,
-    PARRecipe,
-    Recipe,
-    SupervisedRecipe,
-    UARRecipe,
-)
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from tests.fixtures import fake_memory
 from tests.fixtures.fake_memory import Measured
 from tests.fixtures.model_configs import MODELS

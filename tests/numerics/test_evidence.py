@@ -17,7 +17,8 @@ from cleanclip.vocabulary.audit_figures import MOST_CLASSES_REPORTED, AuditFigur
 from cleanclip.vocabulary.control import NotSearched
 from cleanclip.vocabulary.judging import judge
 from cleanclip.vocabulary.measures import Towards
-from cleanclip.vocabulary.recipe import Policy, PolicySource, SupervisedRecipe, parse, to_json
+from cleanclip.vocabulary.policy import Policy, PolicySource
+from cleanclip.vocabulary.recipe import SupervisedRecipe, parse, to_json
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.verdicts import Verdict
 from sanitizer.audits.accuracy import classes_lost, per_class

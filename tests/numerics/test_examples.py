@@ -9,16 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from cleanclip.vocabulary.examples import ShownImage
-from cleanclip.vocabulary.recipe import (
+from cleanclip.vocabulary.attack_options import (
     AttackOptions,
-    AuditOptions,
     BadNetOptions,
     BlendedOptions,
-    CleanCLIPRecipe,
     SIGOptions,
     WaNetOptions,
 )
+from cleanclip.vocabulary.examples import ShownImage
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe
 from cleanclip.vocabulary.report import Report
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical

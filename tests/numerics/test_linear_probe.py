@@ -8,14 +8,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from cleanclip.vocabulary.attack_options import AttackOptions, BadNetOptions, SIGOptions
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.recipe import (
-    AttackOptions,
-    AuditOptions,
-    BadNetOptions,
-    LinearProbeOptions,
-    SIGOptions,
-)
+from cleanclip.vocabulary.probe_options import LinearProbeOptions
+from cleanclip.vocabulary.recipe import AuditOptions
 from sanitizer.audits import logistic
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.logistic import fit, loss_and_gradient

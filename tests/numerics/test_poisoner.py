@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cleanclip.vocabulary.recipe import AttackOptions, LabelConsistentOptions, to_json
+from cleanclip.vocabulary.attack_options import AttackOptions, LabelConsistentOptions
+from cleanclip.vocabulary.recipe import to_json
 from lab.testbed.poisoned_pairs import poison
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 from tests.numerics import reference

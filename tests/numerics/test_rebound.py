@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.intervals import low_of_highest
 from cleanclip.vocabulary.rebound_figures import (
     ReboundCurve,
@@ -17,7 +18,7 @@ from cleanclip.vocabulary.rebound_figures import (
     Relearning,
     RelearningPoint,
 )
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe
 from sanitizer.audits.interpolation import halve, move_back
 from sanitizer.audits.rebound import Sample, draw_sample, measure_point
 from sanitizer.audits.statistics import wilson

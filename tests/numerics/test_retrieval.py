@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from cleanclip.vocabulary.recipe import (
+from cleanclip.vocabulary.attack_options import (
     AttackOptions,
-    AuditOptions,
     BadNetOptions,
     BlendedOptions,
     SIGOptions,
     WaNetOptions,
 )
+from cleanclip.vocabulary.recipe import AuditOptions
 from cleanclip.vocabulary.retrieval_figures import RetrievalFigures
 from lab.testbed.writing import write_pair_shards
 from sanitizer.audits.audit import run_audit

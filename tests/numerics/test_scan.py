@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from cleanclip.evidence import scans as evidence
 from cleanclip.evidence.report import check
 from cleanclip.evidence.verification import verify
+from cleanclip.vocabulary.attack_options import SUITES
 from cleanclip.vocabulary.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.vocabulary.jobspec import ScanSpec
 from cleanclip.vocabulary.measures import Estimate
@@ -27,7 +28,7 @@ from cleanclip.vocabulary.progress import (
     ProgressEvent,
     StateSaved,
 )
-from cleanclip.vocabulary.recipe import SUITES, AuditOptions, parse, to_json
+from cleanclip.vocabulary.recipe import AuditOptions, parse, to_json
 from cleanclip.vocabulary.report import load_json
 from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from cleanclip.vocabulary.scan_report import Hypothesis, ImageCell, ScanReport, dump_scan, load_scan

@@ -8,20 +8,14 @@ import safetensors.torch
 import torch
 
 from cleanclip.evidence.report import check
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.cautions import has_sigmoid_loss
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.jobspec import TOKENIZERS_VARIABLE
-from cleanclip.vocabulary.recipe import (
-    AuditOptions,
-    BadNetOptions,
-    CleanCLIPRecipe,
-    PARRecipe,
-    Recipe,
-    SupervisedRecipe,
-    UARRecipe,
-)
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.training.fits import check_fits

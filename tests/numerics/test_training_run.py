@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Precision
+from cleanclip.vocabulary.finetuning import Precision
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs

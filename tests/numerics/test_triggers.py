@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanclip.vocabulary.recipe import (
+from cleanclip.vocabulary.attack_options import (
     AttackOptions,
     BadNetOptions,
     BlendedOptions,
@@ -17,8 +17,8 @@ from cleanclip.vocabulary.recipe import (
     SIGOptions,
     TextTriggerOptions,
     WaNetOptions,
-    to_json,
 )
+from cleanclip.vocabulary.recipe import to_json
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.wanet import warp_grid
 from tests.fixtures.triggers import EVERY_ATTACK, picture, random_images

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize as unit
 
-from cleanclip.vocabulary.recipe import UARRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.uar import Embeddings, objective

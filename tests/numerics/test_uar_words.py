@@ -13,7 +13,8 @@ from torch.nn.functional import normalize as unit
 
 from cleanclip.vocabulary.errors import Interrupted, OptionsRejected
 from cleanclip.vocabulary.progress import Advanced
-from cleanclip.vocabulary.recipe import UARRecipe, parse_recipe
+from cleanclip.vocabulary.recipe import parse_recipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.data.pairs import open_pairs

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.vocabulary.measures import Difference, Estimate
-from cleanclip.vocabulary.recipe import UARRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from lab.repair.plan import FROZEN, RECIPES, RIVALS, Part, models, rival_models
 from tools.reference.markdown import Maker, table
 

@@ -7,8 +7,8 @@ from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 from cleanclip.vocabulary.audit_figures import AuditFigures
 from cleanclip.vocabulary.judging import judge
-from cleanclip.vocabulary.policy import Policy
-from cleanclip.vocabulary.recipe import AuditOptions, PolicySource
+from cleanclip.vocabulary.policy import Policy, PolicySource
+from cleanclip.vocabulary.recipe import AuditOptions
 from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.scan_section import ScanSection
 from cleanclip.vocabulary.verdicts import Verdict

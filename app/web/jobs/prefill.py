@@ -8,9 +8,9 @@ from app.db.models.job import Job
 from app.web.jobs import options, order_form
 from app.web.kit.command_line import ordered_audit
 from app.web.kit.visitor import Form
-from cleanclip.vocabulary.attack_options import USUAL
+from cleanclip.vocabulary.attack_options import SUITES, USUAL
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES
-from cleanclip.vocabulary.recipe import SUITES, to_json
+from cleanclip.vocabulary.recipe import to_json
 
 Fields = Iterator[tuple[str, str]]
 

@@ -13,9 +13,10 @@ from typing import Any
 from app.db.models.job import Job
 from app.domain.states import JobKind
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.vocabulary.attack_options import USUAL, AttackOptions
+from cleanclip.vocabulary.attack_options import SUITES, USUAL, AttackOptions
 from cleanclip.vocabulary.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
-from cleanclip.vocabulary.recipe import SUITES, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
+from cleanclip.vocabulary.policy import Policy
+from cleanclip.vocabulary.recipe import AuditOptions, Recipe, parse, parse_recipe, to_json
 
 _NAMED = {
     "epochs": "--epochs",

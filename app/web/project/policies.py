@@ -18,8 +18,8 @@ from app.web.jobs.order_page import mistake_sentence
 from app.web.kit.addresses import PolicyPath
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import Admin, Form, FormDep, Reader, Visitor
-from cleanclip.vocabulary.policy import PolicyName
-from cleanclip.vocabulary.recipe import Policy, parse
+from cleanclip.vocabulary.policy import Policy, PolicyName
+from cleanclip.vocabulary.recipe import parse
 
 PATH = "/ui/policies"
 

@@ -7,8 +7,7 @@ import pytest
 
 from app.domain.limits import MAX_POLICIES
 from app.domain.states import DatasetKind
-from cleanclip.vocabulary.policy import policy_sha256
-from cleanclip.vocabulary.recipe import Policy
+from cleanclip.vocabulary.policy import Policy, policy_sha256
 from tests.integration.api.service import Service, refused
 
 LIMITS = {

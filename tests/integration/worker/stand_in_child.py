@@ -28,9 +28,9 @@ from cleanclip.vocabulary import jobspec, report, scan_judging
 from cleanclip.vocabulary.attack_options import names_of
 from cleanclip.vocabulary.image_edits import Edit
 from cleanclip.vocabulary.null_set import NullSet, load_null, names_sha256, sealed
-from cleanclip.vocabulary.policy import PolicySource
+from cleanclip.vocabulary.policy import Policy, PolicySource
 from cleanclip.vocabulary.progress import SAMPLES_REUSED
-from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, Policy, parse, parse_recipe, to_json
+from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, parse, parse_recipe, to_json
 from cleanclip.vocabulary.recommended import RecipeSource, model_of
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import Hypothesis, ScanReport, dump_scan

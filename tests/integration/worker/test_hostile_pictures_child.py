@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cleanclip.vocabulary.attack_options import BadNetOptions, CustomPatchOptions
 from cleanclip.vocabulary.jobspec import CHECKPOINT_PATH, EXIT_REFUSED, LABELLED_PATH, AuditSpec
 from cleanclip.vocabulary.progress import PhaseStarted
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CustomPatchOptions
+from cleanclip.vocabulary.recipe import AuditOptions
 from tests.fixtures.audited import write_model
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.real_child import MAX_WALL_S, run_child

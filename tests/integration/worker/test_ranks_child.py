@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_INTERRUPTED,
@@ -23,7 +24,7 @@ from cleanclip.vocabulary.jobspec import (
     SanitizeSpec,
 )
 from cleanclip.vocabulary.progress import Noted, ProgressEvent, StateSaved
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe
 from cleanclip.vocabulary.report import Report, load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.real_child import Ran, descendants, run_child

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_REFUSED,
@@ -13,7 +14,7 @@ from cleanclip.vocabulary.jobspec import (
     AuditSpec,
 )
 from cleanclip.vocabulary.progress import PhaseStarted
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions
+from cleanclip.vocabulary.recipe import AuditOptions
 from cleanclip.vocabulary.report import load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.hostile_images import IMAGES

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_SUCCEEDED,
@@ -11,7 +12,7 @@ from cleanclip.vocabulary.jobspec import (
     AuditSpec,
     path_of_role,
 )
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions
+from cleanclip.vocabulary.recipe import AuditOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
 from tests.fixtures.real_child import run_child

@@ -12,7 +12,7 @@ from cleanclip.vocabulary.control import CONTROL_LIMIT, NotSearched
 from cleanclip.vocabulary.images_to_decide import images_to_decide, images_to_decide_loss
 from cleanclip.vocabulary.judging import hopeless, judge
 from cleanclip.vocabulary.measures import Difference, Towards
-from cleanclip.vocabulary.recipe import Policy
+from cleanclip.vocabulary.policy import Policy
 from cleanclip.vocabulary.scan_section import ScanSection
 from cleanclip.vocabulary.verdict_texts import NOT_JUDGED
 from cleanclip.vocabulary.verdicts import Verdict

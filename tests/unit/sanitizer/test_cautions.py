@@ -9,17 +9,15 @@ from cleanclip.kinds.kind import SUSPECT
 from cleanclip.kinds.sanitize import SANITIZE
 from cleanclip.vocabulary import cautions
 from cleanclip.vocabulary.anchors import Model as Suspect
+from cleanclip.vocabulary.attack_options import BadNetOptions, SIGOptions
 from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.policy import Policy
 from cleanclip.vocabulary.recipe import (
     AuditOptions,
-    BadNetOptions,
     CleanCLIPRecipe,
     PARRecipe,
-    Policy,
     Recipe,
-    SIGOptions,
     SupervisedRecipe,
-    UARRecipe,
     parse_recipe,
 )
 from cleanclip.vocabulary.recommended import (
@@ -32,6 +30,7 @@ from cleanclip.vocabulary.recommended import (
     size_of,
     with_recommended,
 )
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 LEFT_OUT = "Options that you left out have the method's defaults"
 

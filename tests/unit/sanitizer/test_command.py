@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cleanclip.evidence import scans
-from cleanclip.vocabulary.attack_options import SUITES, kind_of
+from cleanclip.vocabulary.attack_options import SUITES, BadNetOptions, SIGOptions, kind_of
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.found_attacks import (
     BOTH_SUITES,
@@ -16,7 +16,7 @@ from cleanclip.vocabulary.found_attacks import (
     scans_first,
     section_of,
 )
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, SIGOptions, parse, to_json
+from cleanclip.vocabulary.recipe import AuditOptions, parse, to_json
 from cleanclip.vocabulary.recommended import with_recommended
 from cleanclip.vocabulary.report import load_json
 from cleanclip.vocabulary.scan_report import dump_scan

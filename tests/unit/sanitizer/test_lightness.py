@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cleanclip.kinds.specs import SPEC_ADAPTER
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.jobspec import (
     CHECKPOINT_PATH,
     EXIT_REFUSED,
@@ -21,7 +22,7 @@ from cleanclip.vocabulary.jobspec import (
     ValidateSpec,
     path_of_role,
 )
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, DeclaredOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
 from tests.fixtures.checkpoints import DECLARED, write_open_clip

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cleanclip.vocabulary.errors import DatasetRejected
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Recipe, UARRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Recipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.pipeline.opening import ToExclude, open_training_data
 from tests.fixtures.shards import make_labelled
 

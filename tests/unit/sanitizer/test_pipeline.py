@@ -16,22 +16,20 @@ from cleanclip.evidence import figures as evidence_figures
 from cleanclip.evidence import report as evidence_report
 from cleanclip.evidence import training as evidence_training
 from cleanclip.vocabulary import cautions
+from cleanclip.vocabulary.attack_options import BadNetOptions, CustomPatchOptions
 from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.vocabulary.policy import Policy, PolicySource
 from cleanclip.vocabulary.progress import Announced, Noted, PhaseStarted, ProgressEvent
 from cleanclip.vocabulary.recipe import (
     AuditOptions,
-    BadNetOptions,
     CleanCLIPRecipe,
-    CustomPatchOptions,
     DeclaredOptions,
     PARRecipe,
-    Policy,
-    PolicySource,
     SupervisedRecipe,
-    UARRecipe,
 )
 from cleanclip.vocabulary.recommended import RecipeSource
 from cleanclip.vocabulary.report import load_json
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits import class_memory
 from sanitizer.audits.audit import run_audit

@@ -6,13 +6,21 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from cleanclip.vocabulary.attack_options import SUITES, USUAL
+from cleanclip.vocabulary.attack_options import (
+    SUITES,
+    USUAL,
+    AttackOptions,
+    BadNetOptions,
+    TextTriggerOptions,
+)
 from cleanclip.vocabulary.control import CONTROL_LIMIT
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.intervals import wilson
 from cleanclip.vocabulary.policy import (
     SUITE_OF_KIND,
     LimitName,
+    Policy,
+    PolicySource,
     check_audit,
     check_images,
     check_itself,
@@ -21,14 +29,7 @@ from cleanclip.vocabulary.policy import (
     policy_sha256,
     upper_bound_of_none,
 )
-from cleanclip.vocabulary.recipe import (
-    AttackOptions,
-    BadNetOptions,
-    Policy,
-    PolicySource,
-    TextTriggerOptions,
-    parse,
-)
+from cleanclip.vocabulary.recipe import parse
 
 
 def test_every_suite_and_every_attack_can_have_a_limit_and_nothing_else_can() -> None:

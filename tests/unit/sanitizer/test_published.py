@@ -6,10 +6,11 @@ import open_clip
 import pytest
 from open_clip.factory import get_model_config
 
+from cleanclip.vocabulary import inspection_phrases as phrases
 from cleanclip.vocabulary.published import Published, published
 from cleanclip.vocabulary.settled import COMPARED
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, SIGLIP_CONSTANTS, Architecture
-from sanitizer.checkpoints.settings import Settings, not_measurable, phrases
+from sanitizer.checkpoints.settings import Settings, not_measurable
 
 _PLAIN = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
 _TOWER = {"image_size", "layers", "width", "patch_size", "mlp_ratio", "head_width"}

@@ -11,16 +11,12 @@ import pytest
 import torch
 
 from cleanclip.kinds.specs import SPEC_ADAPTER
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, RankLost
 from cleanclip.vocabulary.jobspec import SanitizeSpec
 from cleanclip.vocabulary.progress import Noted, never_stop
-from cleanclip.vocabulary.recipe import (
-    AuditOptions,
-    BadNetOptions,
-    CleanCLIPRecipe,
-    SupervisedRecipe,
-    UARRecipe,
-)
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs

@@ -13,21 +13,15 @@ import torch
 from cleanclip.evidence import rebound as evidence
 from cleanclip.evidence import report as evidence_report
 from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.attack_options import BadNetOptions, BlendedOptions, TextTriggerOptions
 from cleanclip.vocabulary.cautions import check_rebound
 from cleanclip.vocabulary.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.vocabulary.fresh_attacks import fresh_of
+from cleanclip.vocabulary.policy import Policy
 from cleanclip.vocabulary.progress import Advanced, PhaseStarted, ignore, never_stop
-from cleanclip.vocabulary.recipe import (
-    AuditOptions,
-    BadNetOptions,
-    BlendedOptions,
-    CleanCLIPRecipe,
-    Policy,
-    ReboundOptions,
-    SupervisedRecipe,
-    TextTriggerOptions,
-    UARRecipe,
-)
+from cleanclip.vocabulary.rebound_options import ReboundOptions
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.mixed import Mixed
 from sanitizer.data.pairs import open_pairs

@@ -7,15 +7,10 @@ import pytest
 from cleanclip.evidence import figures as evidence_figures
 from cleanclip.evidence import report as evidence_report
 from cleanclip.evidence import retrieval as evidence_retrieval
+from cleanclip.vocabulary.attack_options import BadNetOptions, SIGOptions
 from cleanclip.vocabulary.errors import DatasetRejected, Interrupted
 from cleanclip.vocabulary.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
-from cleanclip.vocabulary.recipe import (
-    AuditOptions,
-    BadNetOptions,
-    CleanCLIPRecipe,
-    SIGOptions,
-    SupervisedRecipe,
-)
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, SupervisedRecipe
 from cleanclip.vocabulary.report import load_json
 from lab.testbed.writing import png, write_pair_shards, write_shards
 from sanitizer.rendering.checked_report import parse_report

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.specs import SPEC_ADAPTER
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.jobspec import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
@@ -30,7 +31,7 @@ from cleanclip.vocabulary.jobspec import (
     SanitizeSpec,
 )
 from cleanclip.vocabulary.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe
 from cleanclip.vocabulary.report import load_json
 from sanitizer.pipeline.baseline import FILE_NAME
 from sanitizer.work import running

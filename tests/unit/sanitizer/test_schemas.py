@@ -9,7 +9,8 @@ import pytest
 
 from cleanclip.vocabulary import schemas
 from cleanclip.vocabulary.null_set import dump_null, load_null
-from cleanclip.vocabulary.recipe import AuditOptions, Policy, SupervisedRecipe, to_json
+from cleanclip.vocabulary.policy import Policy
+from cleanclip.vocabulary.recipe import AuditOptions, SupervisedRecipe, to_json
 from cleanclip.vocabulary.report import dump_json, load_json
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import dump_scan

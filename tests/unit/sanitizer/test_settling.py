@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.errors import CheckpointRejected, Interrupted
 from cleanclip.vocabulary.jobspec import ScanSpec
 from cleanclip.vocabulary.progress import Advanced, Announced, PhaseStarted, ignore, never_stop
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe
 from cleanclip.vocabulary.report import load_json
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.settled import MIN_IMAGES

@@ -15,8 +15,8 @@ from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.text_scan_report import TextScanReport
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.__main__ import main
-from sanitizer.audits.zero_shot import encode_text
 from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.text_scan import text_scan

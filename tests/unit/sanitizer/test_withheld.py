@@ -11,12 +11,14 @@ import pytest
 
 from cleanclip.evidence import report as evidence
 from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.control import NotSearched
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.vocabulary.jobspec import LabelledPart, RecheckSpec, WithholdSpec
+from cleanclip.vocabulary.probe_options import LinearProbeOptions
 from cleanclip.vocabulary.progress import ignore, never_stop
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe
 from cleanclip.vocabulary.withholding import FEWEST, MOST, num_withheld, seed_of
 from sanitizer.cli.withholding import given_part
 from sanitizer.data.labelled import open_labelled

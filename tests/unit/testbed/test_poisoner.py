@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cleanclip.vocabulary.attack_options import BadNetOptions, LabelConsistentOptions
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.recipe import BadNetOptions, LabelConsistentOptions
 from lab.testbed.poisoned_pairs import choose, poison
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.texts import names_target

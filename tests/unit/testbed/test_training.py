@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
-from cleanclip.vocabulary.recipe import BlendedOptions, LabelConsistentOptions, TextTriggerOptions
+from cleanclip.vocabulary.attack_options import BlendedOptions, LabelConsistentOptions, TextTriggerOptions
 from lab.testbed.glyphs import digits
 from lab.testbed.options import BADNET, TURQUOISE, PaperColour, Planted, SubjectOptions
 from lab.testbed.pictures import all_class_captions, class_names, compose

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from app.schemas.jobs import ResultOut
 from cleanclip.vocabulary.judging import judge
-from cleanclip.vocabulary.recipe import Policy
+from cleanclip.vocabulary.policy import Policy
 from cleanclip.vocabulary.report import Report, dump_json, load_json
 from cleanclip.vocabulary.verdicts import Verdict
 from sanitizer.audits.statistics import wilson

@@ -7,10 +7,11 @@ import pytest
 
 from cleanclip.vocabulary.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.audits.statistics import wilson
-from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
+from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, published_of
+from sanitizer.checkpoints.tower_configs import Blocks, TextTransformer, VisionTransformer
 from worker.failures import AttemptFailed
 from worker.publishing.settings_claimed import check_settings
 

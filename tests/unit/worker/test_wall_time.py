@@ -9,11 +9,13 @@ from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.text_scan import TextScanSpec
 from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.jobspec import AuditSpec, InspectSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
-from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, UARRecipe
+from cleanclip.vocabulary.model_cost import gflop_per_pass
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.text_scan_options import TextScanOptions
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from cleanclip.vocabulary.vet_options import VetOptions
-from worker.wall_time import FLOOR_S, gflop_per_pass, wall_limit_s
+from worker.wall_time import FLOOR_S, wall_limit_s
 
 AUDIT = AuditOptions(target="banana", attacks=(BadNetOptions(),))
 SIZES = {"labelled": 1000, "pairs": 6400, "training": 6400, "trusted": 100}

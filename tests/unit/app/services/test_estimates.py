@@ -11,21 +11,17 @@ import pytest
 from app.domain.states import JobPhase
 from app.services.estimates import Load, Measured, Span, Unit, shipped_span, span_of, sum_of
 from app.services.phase_sentences import describe_phase
+from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.device_plan import CAPTION_SHARE, training_flop
 from cleanclip.vocabulary.model_cost import ModelCost, cost_of
-from cleanclip.vocabulary.recipe import (
-    AuditOptions,
-    BadNetOptions,
-    CleanCLIPRecipe,
-    LinearProbeOptions,
-    PARRecipe,
-    ReboundOptions,
-    UARRecipe,
-)
+from cleanclip.vocabulary.probe_options import LinearProbeOptions
+from cleanclip.vocabulary.rebound_options import ReboundOptions
+from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe
 from cleanclip.vocabulary.recommended import model_of
 from cleanclip.vocabulary.scan_cost import NUM_EDITS, num_passes
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.text_scan_options import TextScanOptions
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from tests.fixtures.model_configs import MODELS
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT

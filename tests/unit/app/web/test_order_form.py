@@ -13,7 +13,9 @@ from app.services.orders import Order
 from app.web.jobs import options, order_form, prefill
 from app.web.jobs.order_form import Draft
 from app.web.kit.visitor import Form
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, Policy, PolicySource, UARRecipe, to_json
+from cleanclip.vocabulary.policy import Policy, PolicySource
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, to_json
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 
 CHECKPOINT, PAIRS, LABELLED = "ckpt_" + "0" * 26, "ds_" + "0" * 26, "ds_" + "1" * 26
 LEAST = {

@@ -12,8 +12,9 @@ from cleanclip.command.exit_codes import MEANINGS, ExitCode
 from cleanclip.command.main import main
 from cleanclip.command.session import Session
 from cleanclip.one_writer import only_writer
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, UARRecipe, to_json
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, to_json
 from cleanclip.vocabulary.recommended import RecipeSource
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, FakeRoutes, FakeService, job, problem
 
 HERE = ("--url", URL, "--api-key", KEY)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cleanclip.vocabulary.recipe import AttackOptions
+from cleanclip.vocabulary.attack_options import AttackOptions
 from tests.fixtures.triggers import EVERY_ATTACK
 
 

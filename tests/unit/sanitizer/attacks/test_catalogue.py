@@ -2,8 +2,12 @@
 
 import torch
 
-from cleanclip.vocabulary.attack_options import of_same_pixels
-from cleanclip.vocabulary.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
+from cleanclip.vocabulary.attack_options import (
+    AttackOptions,
+    BadNetOptions,
+    LabelConsistentOptions,
+    of_same_pixels,
+)
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 

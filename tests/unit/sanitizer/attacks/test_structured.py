@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from cleanclip.vocabulary.attack_options import SUITES, kind_of
-from cleanclip.vocabulary.recipe import BadNetOptions, BlendedOptions, TextTriggerOptions
+from cleanclip.vocabulary.attack_options import (
+    SUITES,
+    BadNetOptions,
+    BlendedOptions,
+    TextTriggerOptions,
+    kind_of,
+)
 from sanitizer.attacks.catalogue import build_trigger
 
 

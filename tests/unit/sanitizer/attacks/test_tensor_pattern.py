@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions
+from cleanclip.vocabulary.attack_options import BadNetOptions
+from cleanclip.vocabulary.recipe import AuditOptions
 from sanitizer.attacks.badnet import BadNet
 from sanitizer.attacks.placing import corners
 from sanitizer.attacks.tensor_pattern import TensorPattern

@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.recipe import (
+from cleanclip.vocabulary.attack_options import (
     AttackOptions,
     BadNetOptions,
     CustomPatchOptions,
     CustomPatternOptions,
     TextTriggerOptions,
-    parse,
 )
+from cleanclip.vocabulary.errors import OptionsRejected
+from cleanclip.vocabulary.recipe import parse
 from sanitizer.attacks import overlay, trigger_images
 from sanitizer.attacks.catalogue import build_trigger, build_triggers, trigger_sha256
 from tests.fixtures.tiny_png import RED_SQUARE, png

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanclip.vocabulary.recipe import (
+from cleanclip.vocabulary.attack_options import (
     AttackOptions,
     BadNetOptions,
     BlendedOptions,

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, OptionsRejected
-from cleanclip.vocabulary.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
-from cleanclip.vocabulary.recipe import (
-    AuditOptions,
+from cleanclip.vocabulary.attack_options import (
     BadNetOptions,
     BlendedOptions,
     CustomPatchOptions,
     CustomPatternOptions,
     LabelConsistentOptions,
-    LinearProbeOptions,
     SIGOptions,
 )
+from cleanclip.vocabulary.errors import DatasetRejected, Interrupted, OptionsRejected
+from cleanclip.vocabulary.probe_options import LinearProbeOptions
+from cleanclip.vocabulary.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
+from cleanclip.vocabulary.recipe import AuditOptions
 from sanitizer.audits.audit import AuditResult, attack_names, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint

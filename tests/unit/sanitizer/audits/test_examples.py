@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from cleanclip.vocabulary.attack_options import BadNetOptions, BlendedOptions, SIGOptions
 from cleanclip.vocabulary.errors import Interrupted
 from cleanclip.vocabulary.examples import MAX_IMAGES, Examples, num_examples
 from cleanclip.vocabulary.plain_images import MAX_BYTES, MAX_SIDE, read_image
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
+from cleanclip.vocabulary.recipe import AuditOptions
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.example_images import READS_EACH, Seen, choose, encode

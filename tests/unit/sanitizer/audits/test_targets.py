@@ -2,8 +2,9 @@
 
 import pytest
 
+from cleanclip.vocabulary.attack_options import BadNetOptions, SIGOptions
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.recipe import AuditOptions, BadNetOptions, SIGOptions
+from cleanclip.vocabulary.recipe import AuditOptions
 from cleanclip.vocabulary.targets import find_target
 from sanitizer.audits.targets import Targets, find_targets
 

@@ -19,12 +19,12 @@ from cleanclip.vocabulary.errors import CheckpointRejected
 from cleanclip.vocabulary.inspection_phrases import Assumed
 from cleanclip.vocabulary.recipe import DeclaredOptions
 from cleanclip.vocabulary.timm_towers import published_towers
-from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture, VisionTransformer
+from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.inference import infer, sin_cos_2d, with_position_table
 from sanitizer.checkpoints.model import assemble, build_clip
 from sanitizer.checkpoints.shapes import expected_shapes
-from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet, TextTransformer
+from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.writing import check_state_dict
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, tiny_clip
 

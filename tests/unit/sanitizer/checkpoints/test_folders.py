@@ -10,9 +10,10 @@ import torch
 
 from cleanclip.vocabulary.errors import CheckpointRejected
 from cleanclip.vocabulary.recipe import DeclaredOptions
-from sanitizer.checkpoints.architecture import Architecture, VisionTransformer
+from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
+from sanitizer.checkpoints.tower_configs import VisionTransformer
 from tests.fixtures.checkpoints import (
     DECLARED,
     RESNET_CONFIG,

@@ -19,13 +19,13 @@ from PIL import Image
 from cleanclip.vocabulary.errors import CheckpointRejected
 from cleanclip.vocabulary.jobspec import TOKENIZERS_VARIABLE
 from cleanclip.vocabulary.recipe import DeclaredOptions
-from sanitizer.checkpoints.architecture import Architecture, PooledTransformer
+from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.inference import infer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import build_clip, load_canonical
 from sanitizer.checkpoints.reading import read_upload
 from sanitizer.checkpoints.shapes import expected_shapes
-from sanitizer.checkpoints.siglip_configs import timm_name
+from sanitizer.checkpoints.siglip_configs import PooledTransformer, timm_name
 from sanitizer.checkpoints.tokenizer_file import MAX_BYTES, load_tokenizer
 from sanitizer.checkpoints.writing import write_as_uploaded
 from sanitizer.data.images import resize_and_crop

@@ -18,11 +18,13 @@ import pytest
 
 from cleanclip.face.markdown import text as markdown_text
 from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
-from cleanclip.vocabulary.recipe import Policy, PolicySource, UARRecipe, parse, parse_recipe, to_json
+from cleanclip.vocabulary.policy import Policy, PolicySource
+from cleanclip.vocabulary.recipe import parse, parse_recipe, to_json
 from cleanclip.vocabulary.recommended import RecipeSource
 from cleanclip.vocabulary.remarks import remarks
 from cleanclip.vocabulary.report import load_json
 from cleanclip.vocabulary.report_inputs import WHAT_DANGEROUS_MEANS
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from cleanclip.vocabulary.untested import not_tested
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.html_page import Element, Page

@@ -8,7 +8,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe, UARRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method

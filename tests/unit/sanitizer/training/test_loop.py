@@ -17,7 +17,8 @@ from cleanclip.vocabulary.progress import (
     ProgressEvent,
     StateSaved,
 )
-from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe, UARRecipe
+from cleanclip.vocabulary.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise, to_model_pixels

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cleanclip.vocabulary.recipe import UARRecipe
+from cleanclip.vocabulary.uar_recipe import UARRecipe
 from sanitizer.perturbations.families import Blend, Colour, Patch, Warp
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, drawn
 from sanitizer.training.distributed import World
