@@ -6,11 +6,14 @@ call `create_app`.
 
 import gc
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from importlib.metadata import version
+from types import FrameType
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -42,7 +45,6 @@ from app.api import (
 from app.api.auth import KeyFirstMiddleware
 from app.api.heads import HeadMiddleware
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
-from app.api.stopping import on_stopping
 from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.sealing import Sealer
@@ -63,8 +65,7 @@ from app.live.written_jobs import WrittenJobs
 from app.logs import configure_logging
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
-from app.server.open_files import allow_open_files
-from app.server.serving_options import Lifespan, server_options
+from app.server.serving_options import Lifespan, allow_open_files, server_options
 from app.services.webhook_management import WebhookRules
 from app.settings import ApiSettings, MetricsSettings, Settings, load_settings
 from app.settings_groups import WebhookSettings
@@ -77,6 +78,7 @@ from app.web.application import PREFIX, build_pages
 _PING_AFTER_IDLE_S = 1.0
 _SWITCH_INTERVAL_S = 0.001
 """So long the event loop waits for a thread that computes, several times in a request; usually it is 5 ms."""
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 _MOST_WAITING = 32
 """Dry runs, and lists, of a project that wait in each process; each takes milliseconds."""
 
@@ -266,7 +268,7 @@ def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[Li
     async def lifespan(_app: FastAPI) -> AsyncIterator[Lifespan]:
         with (
             _metrics_port(ports.settings.metrics, ports.metrics),
-            on_stopping(ports.followers.end_all),
+            _on_stopping(ports.followers.end_all),
         ):
             yield {"metrics": ports.metrics}
         await ports.followers.close()
@@ -284,6 +286,33 @@ def _metrics_port(settings: MetricsSettings, metrics: Metrics) -> Iterator[None]
         return
     with serving(metrics.render, settings.host, settings.port):
         yield
+
+
+@contextmanager
+def _on_stopping(tell: Callable[[], None]) -> Iterator[None]:
+    """Within the block, `tell` is called at SIGTERM and SIGINT, before whoever handles them already.
+
+    A server that has to stop closes its ports, waits for the answers under way, and only then tells the
+    application (lifespan). A stream that does not know would keep it waiting until it is cut off.
+    Handlers belong to the main thread; in any other this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        tell()
+        earlier = before[signal.Signals(number)]
+        if callable(earlier):
+            earlier(number, frame)
+
+    ours = {number: signal.signal(number, handle) for number in _STOPPING if callable(before[number])}
+    try:
+        yield
+    finally:
+        for number, earlier in ours.items():
+            signal.signal(number, earlier)
 
 
 def build() -> FastAPI:

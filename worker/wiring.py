@@ -13,13 +13,14 @@ from functools import lru_cache
 from types import FrameType
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import setup_logging, worker_ready, worker_shutdown
 
 from app.db.roles import Role
 from app.db.session import Database, build_engine
-from app.logs import configure_logging, get_logger
+from app.logs import clear, configure_logging, get_logger
 from app.queue.celery_config import celery_settings
+from app.queue.names import HEAVY_QUEUE, RUN_JOB
 from app.queue.publisher import BrokerPublisher
 from app.settings import Settings, SigningSettings
 from app.storage.s3 import S3Store
@@ -32,7 +33,6 @@ from worker.publishing.packing import Signer
 from worker.runner import Runner
 from worker.signing_keys import SigningKeyUnusable
 from worker.staging.workspace import remove_orphans
-from worker.tasks import register
 
 _LOG = get_logger(__name__)
 _PR_SET_DUMPABLE = 4
@@ -123,7 +123,14 @@ def build_app(settings: Settings, options: AttemptOptions) -> Celery:
         celery_settings(settings.broker.url, key_prefix=settings.broker.key_prefix),
         broker_transport="worker.hints:HintTransport",
     )
-    register(app, lru_cache(maxsize=1)(lambda: build_runner(settings, options, leaving)))
+    runner = lru_cache(maxsize=1)(lambda: build_runner(settings, options, leaving))
+
+    @app.task(name=RUN_JOB, ignore_result=True, shared=False, bind=True)
+    def run_job(self: Task[..., None], job_id: str) -> None:
+        """A message is a hint that names a job; what follows is the runner's business."""
+        clear()
+        queue = (self.request.delivery_info or {}).get("routing_key") or HEAVY_QUEUE
+        runner().answer(queue, hinted_job_id=job_id)
 
     def on_ready(**_: Any) -> None:
         _hide_memory()

@@ -1,6 +1,7 @@
-"""How requests are served: one function for `app.main`, containers and tests."""
+"""How requests are served, for `app.main`, containers and tests; and room for their connections."""
 
 import asyncio
+import resource
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, cast
 
@@ -8,10 +9,16 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.live.metrics import Metrics
+from app.logs import get_logger
 from app.server.connections import OpenConnections
 from app.server.protocol import LimitedProtocol
 from app.settings import ApiSettings, Settings
 from app.settings_groups import ConnectionSettings
+
+_OWN_FILES = 256
+"""Database, broker, store, log, modules: what a process holds open beside its connections."""
+
+log = get_logger(__name__)
 
 
 class Lifespan(TypedDict):
@@ -77,3 +84,18 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "access_log": False,
         **proxy_options(settings.api),
     }
+
+
+def allow_open_files(num_connections: int) -> None:
+    """Raise this process's soft limit as far as that needs and the hard limit lets it; children inherit it.
+
+    A service that cannot open a file can no longer reach its database.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = num_connections + _OWN_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("too_few_open_files", allowed=allowed, wanted=wanted)

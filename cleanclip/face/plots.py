@@ -1,4 +1,4 @@
-"""The plots of a report: ASR with its intervals, the rebound, the loss. Each a whole `figure` of HTML.
+"""The plots of reports: ASR with its intervals, the rebound, the loss, a null. Each a whole `figure` of HTML.
 
 SVG with classes and no style, so that colours come from the sheet of the page that it stands on; `desc` says
 the same in words. Every text is made visible and escaped. What is not a number is left out, and nothing is
@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cleanclip.face.drawn import Drawn, figure, key, label, line, name
+from cleanclip.face.drawn import Drawn, figure, key, label, line, name, text
 from cleanclip.vocabulary.attack_options import kind_of_json
 from cleanclip.vocabulary.measures import Estimate
 from cleanclip.vocabulary.rebound_figures import ReboundCurve, ReboundFigures
 from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, PARTS_OF_LOSS, CurvePoint, Report, thinned
+from cleanclip.vocabulary.scan_report import ScanReport
 from cleanclip.vocabulary.verdict_texts import share
 
 _WIDTH = 420
@@ -208,10 +209,10 @@ def _lines(
     for tick in ticks:
         marks.append(line(_START, y_at(tick), _RIGHT, y_at(tick), "grid"))
         marks.append(label(_START - 6, y_at(tick) + 4, "tick last", tick_label.format(tick)))
-    for number, (step, text) in enumerate(
+    for number, (step, words) in enumerate(
         ((0.0, "0"), (end / 2, f"{end / 2:,.0f}"), (end, last_label.format(end)))
     ):
-        marks.append(label(x_at(step), _FLOOR + 18, _side_of(number, 3), text))
+        marks.append(label(x_at(step), _FLOOR + 18, _side_of(number, 3), words))
     for curve in curves:
         points = " ".join(f"{x_at(step)},{y_at(value)}" for step, value in curve.points)
         marks.append(f'<polyline class="curve {curve.style}" points="{points}"/>')
@@ -230,3 +231,62 @@ def _ticks(low: float, high: float) -> list[float]:
     first = math.floor(low / step)
     last = max(first + 1, math.ceil(high / step))
     return [round(step * number, 12) for number in range(first, last + 1)]
+
+
+# ---------------------------------------------------------------- a model among those of a null
+
+_NULL_LEFT, _NULL_ROW = 14, 64
+_APART = 8.0
+"""Dots that are nearer than this, in units of the drawing, cover each other."""
+
+
+def null_plot(report: ScanReport) -> Drawn:
+    """A row for each detector, the null's models as dots on a line, this model as a diamond under it. Empty
+    where there is no null to show."""
+    judged = [one for one in report.judgements if one.others and math.isfinite(one.z)]
+    values = [value for one in judged for value in (one.z, *one.others)]
+    if report.null is None or not values:
+        return Drawn()
+    low, high = min(values), max(values)
+
+    def at(value: float) -> float:
+        return round(_NULL_LEFT + (_RIGHT - _NULL_LEFT) * (value - low) / ((high - low) or 1.0), 1)
+
+    marks = []
+    for top, one in zip(range(0, _NULL_ROW * len(judged), _NULL_ROW), judged, strict=True):
+        marks.append(label(10, top + 16, "name", text(f"{one.detector}: {one.what}"[:60])))
+        marks.append(line(_NULL_LEFT, top + 40, _RIGHT, top + 40, "grid"))
+        for place, num in _dots(map(at, one.others)):
+            marks.append(f'<circle class="null-dot" cx="{place}" cy="{top + 40}" r="4"/>')
+            if num > 1:
+                marks.append(label(place, top + 32, "count", str(num)))
+        marks.append(f'<path class="suspect" d="M {at(one.z)} {top + 45} l 7 9 l -7 9 l -7 -9 z"/>')
+    bottom = _NULL_ROW * len(judged)
+    for side, value in (("first", low), ("last", high)):
+        marks.append(label(at(value), bottom + 16, f"tick {side}", f"{value:.3g}"))
+    words = " ".join(
+        f"{one.detector} ({one.what}): this model is {one.rank} of {one.of}, at {one.z:.3g}; "
+        f"{one.standing}; the highest of them is {max(one.others):.3g}."
+        for one in judged
+    )
+    models = f"{report.null.num_models} models of the null “{text(report.null.name)}”"
+    return figure(
+        "null",
+        (_WIDTH, bottom + 24),
+        ("How conspicuous each model is; this one is the diamond", text(words)),
+        marks,
+        key("null-dot", f"{models}; a number says how many lie at one place")
+        + key("suspect", "this model")
+        + "To the right is more conspicuous.",
+    )
+
+
+def _dots(places: Iterable[float]) -> list[tuple[float, int]]:
+    """From left to right: where values lie together, the mean of their places and how many they are."""
+    together: list[list[float]] = []
+    for place in sorted(places):
+        if together and place - together[-1][0] < _APART:
+            together[-1].append(place)
+        else:
+            together.append([place])
+    return [(round(sum(one) / len(one), 1), len(one)) for one in together]

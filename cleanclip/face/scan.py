@@ -9,7 +9,7 @@ from cleanclip.face import sentences
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import environment, made_with
 from cleanclip.face.markdown import code, control_table, text
-from cleanclip.face.null_plot import null_plot
+from cleanclip.face.plots import null_plot
 from cleanclip.vocabulary import control
 from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
 from cleanclip.vocabulary.measures import Estimate

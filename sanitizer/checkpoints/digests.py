@@ -1,6 +1,7 @@
-"""SHA-256 of files and folders, read in pieces. Free of torch."""
+"""SHA-256 of files, folders and datasets, read in pieces. Free of torch."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, refusal
@@ -35,3 +36,23 @@ def check_digest(path: Path, expected_sha256: str | None) -> str | None:
     if expected_sha256.lower() != digest:
         raise refusal("digest_mismatch", "The bytes are not those whose SHA-256 was declared.", UPLOAD_AGAIN)
     return digest
+
+
+def dataset_sha256(files: Iterable[tuple[str, Path | str]]) -> str:
+    """SHA-256 of the lines `name NUL hexdigest LF`, one a file, in order; "missing" where it cannot be read.
+
+    `files`: names with paths, or with digests where they are known.
+    """
+    total = hashlib.sha256()
+    for name, path in files:
+        total.update(name.encode("utf-8", "surrogateescape") + b"\0" + _hex_digest(path) + b"\n")
+    return total.hexdigest()
+
+
+def _hex_digest(path: Path | str) -> bytes:
+    if isinstance(path, str):
+        return path.encode()
+    try:
+        return file_sha256(path).encode() if path.is_file() else b"missing"
+    except OSError:
+        return b"missing"

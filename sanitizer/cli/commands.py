@@ -10,7 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from cleanclip.vocabulary import jobspec
+from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.found_attacks import check_scan_of
+from cleanclip.vocabulary.jobspec import CLASS_NAMES_NAME, GIVEN_NAME, TEMPLATES_NAME, LabelledPart
 from cleanclip.vocabulary.null_set import NullSet
 from cleanclip.vocabulary.recipe import AuditOptions
 from cleanclip.vocabulary.recommended import RecipeSource, with_recommended
@@ -18,6 +20,7 @@ from cleanclip.vocabulary.report import Report, dump_json
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_section import ScanSection
 from cleanclip.vocabulary.vet_report import EXCLUDED_NAME
+from cleanclip.vocabulary.withholding import FEWEST, num_withheld, seed_of
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.cli import pages, terminal
 from sanitizer.cli.arguments import (
@@ -34,10 +37,12 @@ from sanitizer.cli.canonical import INSPECTED_NAME, canonical, folder_of, model_
 from sanitizer.cli.null_signature import judging_null
 from sanitizer.cli.terminal import Bars
 from sanitizer.cli.vetting import VETTED_NAME, vet_into
-from sanitizer.cli.withholding import given_part
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.parting import drawn, write_samples
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline import scan as scanning
 from sanitizer.pipeline.inspecting import inspect
+from sanitizer.pipeline.opening import ToExclude
 from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.validating import validate
 from sanitizer.run import Run
@@ -194,13 +199,44 @@ def _scan_into(
 @contextmanager
 def _labelled(
     arguments: argparse.Namespace, exclude: Sequence[Path]
-) -> Iterator[tuple[Path, jobspec.LabelledPart | None, list[Path]]]:
+) -> Iterator[tuple[Path, LabelledPart | None, list[Path]]]:
     """The labelled images to measure on, what they are a part of, and the lists that are not of them."""
     if not arguments.withhold:
         yield arguments.labelled, None, list(exclude)
         return
     with tempfile.TemporaryDirectory(prefix="given-") as scratch:
         yield given_part(arguments.labelled, exclude, Path(scratch) / "labelled")
+
+
+def given_part(
+    labelled_path: Path, exclude: Sequence[Path], folder: Path
+) -> tuple[Path, LabelledPart, list[Path]]:
+    """A labelled set in `folder` without the images that the service withholds, what it is a part of, and the
+    lists of `exclude` that are of other datasets.
+
+    Raises DatasetRejected, OSError; OptionsRejected, also `too_few_to_withhold`.
+    """
+    lists = ToExclude(exclude)
+    labelled = lists.of(open_labelled(labelled_path))
+    num = num_withheld(len(labelled))
+    if num == 0:
+        raise OptionsRejected(
+            "too_few_to_withhold",
+            f"The labelled set has {len(labelled)} images; the service withholds some of {2 * FEWEST} or "
+            "more.",
+            "Leave out --withhold: a job on these images was given all of them.",
+        )
+    folder.mkdir(parents=True)
+    for name, lines in (
+        (CLASS_NAMES_NAME, labelled.class_names),
+        (TEMPLATES_NAME, labelled.templates),
+    ):
+        if lines:
+            (folder / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
+    _, indices = drawn(len(labelled), num, seed_of(labelled.files_sha256))
+    write_samples(labelled, indices, folder / GIVEN_NAME, before_read=lambda: None)
+    part = LabelledPart(dataset_sha256=labelled.files_sha256, num_withheld=num, excluded=labelled.excluded)
+    return folder, part, lists.unused
 
 
 def _section(arguments: argparse.Namespace, options: AuditOptions, checkpoint: Path) -> ScanSection | None:

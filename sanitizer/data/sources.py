@@ -11,7 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from cleanclip.vocabulary.exclusions import ExcludedSamples
-from sanitizer.data.dataset_digest import dataset_sha256
+from sanitizer.checkpoints.digests import dataset_sha256
 from sanitizer.data.skipping import printable
 
 

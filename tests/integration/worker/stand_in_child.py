@@ -36,7 +36,7 @@ from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import Hypothesis, ScanReport, dump_scan
 from cleanclip.vocabulary.vet_options import VetOptions
 from cleanclip.vocabulary.vet_report import VetReport, dump_vet_report
-from sanitizer.data.dataset_digest import dataset_sha256
+from sanitizer.checkpoints.digests import dataset_sha256
 
 KEPT = Path(__file__).parents[2] / "fixtures/stand_in"
 NUM_STEPS = 30

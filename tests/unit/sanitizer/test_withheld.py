@@ -20,7 +20,7 @@ from cleanclip.vocabulary.probe_options import LinearProbeOptions
 from cleanclip.vocabulary.progress import ignore, never_stop
 from cleanclip.vocabulary.recipe import AuditOptions, CleanCLIPRecipe
 from cleanclip.vocabulary.withholding import FEWEST, MOST, num_withheld, seed_of
-from sanitizer.cli.withholding import given_part
+from sanitizer.cli.commands import given_part
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.skipping import BadSample
 from sanitizer.work import rechecking, withholding
@@ -111,7 +111,7 @@ def test_the_command_line_leaves_out_the_same_images(
     with pytest.raises(OptionsRejected) as refused:
         given_part(labelled, [listed], tmp_path / "refused")
     assert refused.value.code == "too_few_to_withhold"
-    monkeypatch.setattr("sanitizer.cli.withholding.num_withheld", lambda _: NUM_WITHHELD)
+    monkeypatch.setattr("sanitizer.cli.commands.num_withheld", lambda _: NUM_WITHHELD)
     folder, part, others = given_part(labelled, [listed], tmp_path / "given")
     assert others == []
     assert (part.num_withheld, part.excluded and part.excluded.num) == (NUM_WITHHELD, 2)

@@ -19,7 +19,7 @@ from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report_inputs import CheckpointInput
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport, dump_scan
-from sanitizer.data.dataset_digest import dataset_sha256
+from sanitizer.checkpoints.digests import dataset_sha256
 from tests.fixtures.places import names, put, texts, unnoticed
 from tests.integration.worker.stand_in_child import (
     CLASSES,

@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import resource, sys
-from app.server.open_files import allow_open_files
+from app.server.serving_options import allow_open_files
 soft, hard, num = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 allow_open_files(num)
