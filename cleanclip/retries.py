@@ -2,6 +2,9 @@
 
 Exponential backoff with jitter: after n failed tries between half and all of base · 2ⁿ⁻¹ seconds; never less
 than what the server's Retry-After asks for.
+
+tenacity would be one more package for every customer, and Retry-After with its limit would still be written
+here.
 """
 
 import asyncio

@@ -4,6 +4,9 @@ A transaction costs the same whether it looks up one job or fifty. So while one 
 way, what is asked meanwhile waits for the next, which serves all of it. Nobody gets an answer from a look
 that began before they asked: nothing is cached, nothing is stale. Projects do not wait for one another.
 Belongs to the event loop that serves the application.
+
+aiodataloader collects what is asked in one turn of the loop, however many looks are under way: under load
+that is a look for nearly each request, where here one look of a project runs at a time.
 """
 
 import asyncio

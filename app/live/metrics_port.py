@@ -1,4 +1,7 @@
-"""`/metrics` on a port of its own, for a network that no customer reaches."""
+"""`/metrics` on a port of its own, for a network that no customer reaches.
+
+prometheus_client's `start_http_server` cannot share its port (SO_REUSEPORT), which processes do here.
+"""
 
 import socket
 import threading

@@ -1,4 +1,8 @@
-"""What one process knows of a limit: what it took ahead at the broker, and what it let pass itself."""
+"""What one process knows of a limit: what it took ahead at the broker, and what it let pass itself.
+
+`limits`, which counts at the broker, takes nothing ahead and keeps no refusal; its storage in memory has no
+bound on the number of keys, so that unknown addresses could fill it in an outage.
+"""
 
 import asyncio
 import math

@@ -3,6 +3,9 @@
 A connection waits (for the head of a request) or is served. When all places are taken, the one that has
 waited longest gives way: whoever sends requests finds a place, however many others hold connections open.
 Used by one event loop.
+
+uvicorn's `limit_concurrency` answers 503 to whoever sends while so many connections are open, idle ones
+included, and does not count by address; limits of a proxy protect only installations that have one.
 """
 
 import asyncio
