@@ -31,7 +31,7 @@ AUDIT = to_json(AuditOptions(target=TARGET_OF_SCAN, attacks=BOTH_SUITES, example
 def cleaning(world: World, *, audit: dict[str, Any] = AUDIT, with_null: bool = True) -> Job:
     """Ordered by hand, as the API would."""
     scan = world.job(scan_job(world, with_null=with_null))
-    return world._enqueued(
+    return world.enqueued(
         JobKind.SANITIZE,
         checkpoint_id=scan.checkpoint_id,
         dataset_id=world.ready_dataset(DatasetKind.PAIRS),
@@ -168,7 +168,7 @@ def test_a_job_whose_scan_was_swept_scans_again(world: World) -> None:
 @pytest.mark.full  # daily: tests/numerics/test_scan.py
 def test_a_model_that_cannot_be_audited_is_refused_before_it_is_scanned(world: World, tmp_path: Path) -> None:
     scan = world.job(real_scan_job(world, tmp_path, FEW, is_at_chance=True))
-    job = world._enqueued(
+    job = world.enqueued(
         JobKind.SANITIZE,
         checkpoint_id=scan.checkpoint_id,
         dataset_id=world.ready_dataset(DatasetKind.PAIRS),
@@ -191,7 +191,7 @@ def test_real_children_scan_and_clean_a_model_in_one_job(world: World, tmp_path:
     pairs, validating = world.dataset(DatasetKind.PAIRS, files)
     assert world.runner(**REAL).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error
     recipe = {**RECIPE, "epochs": 1, "batch_size": 8}
-    job = world._enqueued(
+    job = world.enqueued(
         JobKind.SANITIZE,
         checkpoint_id=scan.checkpoint_id,
         dataset_id=pairs.id,

@@ -58,7 +58,7 @@ def scan_job(world: World, *, with_null: bool = True, with_anchor: bool = False)
         )
         added = nulls.add(world.hands, world.store, dump_null(null), account="me@here")
         chosen = {"id": added.id, "name": added.name, "sha256": null.sha256, "chosen": "by_name"}
-    job = world._enqueued(
+    job = world.enqueued(
         JobKind.SCAN,
         checkpoint_id=world.accepted_checkpoint(),
         labelled_dataset_id=labelled,
@@ -234,7 +234,7 @@ def test_a_real_child_scans_with_an_anchor(world: World, tmp_path: Path) -> None
     assert [one["detector"] for one in report["judgements"]] == [*detectors]
     assert report["anchor"]["weights_sha256"] != report["checkpoint"]["weights_sha256"]
     row = world.job(job_id)
-    same = world._enqueued(
+    same = world.enqueued(
         JobKind.SCAN,
         checkpoint_id=row.checkpoint_id,
         anchor_checkpoint_id=row.checkpoint_id,
@@ -261,7 +261,7 @@ def test_a_scan_whose_machine_is_lost_goes_on_with_its_finished_parts_on_another
     assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
     assert any("continues: 1 of its parts" in str(event.data) for event in world.events(job_id))
     row = world.job(job_id)
-    undisturbed = world._enqueued(
+    undisturbed = world.enqueued(
         JobKind.SCAN,
         checkpoint_id=row.checkpoint_id,
         labelled_dataset_id=row.labelled_dataset_id,
@@ -308,7 +308,7 @@ def real_scan_job(
     files = {path.name: path.read_bytes() for path in shards.iterdir()}
     dataset, validating = world.dataset(DatasetKind.LABELLED, files)
     assert world.runner(**REAL).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error
-    job = world._enqueued(
+    job = world.enqueued(
         JobKind.SCAN,
         checkpoint_id=checkpoint_id,
         labelled_dataset_id=dataset.id,

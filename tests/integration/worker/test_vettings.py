@@ -39,7 +39,7 @@ def vet_job(world: World, options: VetOptions | None = None, **inputs: Any) -> s
     """Ordered by hand, as the API would."""
     given = {"dataset_id": dataset(world, DatasetKind.PAIRS, NUM_PAIRS)} | inputs
     checkpoint = given.pop("checkpoint_id", None) or world.accepted_checkpoint()
-    job = world._enqueued(
+    job = world.enqueued(
         JobKind.VET, checkpoint_id=checkpoint, spec={"vet": to_json(options or VetOptions())}, **given
     )
     return job.id
