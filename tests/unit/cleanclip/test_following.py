@@ -158,7 +158,7 @@ def test_who_waits_is_told_every_change_over_the_stream_and_nothing_twice() -> N
     states = [standing(etag="job_1.0"), standing(state="running", etag="job_1.1"), numbered(1)]
     service = Service(stream(*states, standing(state="running", etag="job_1.1")), stream(DONE))
     first = httpx.Response(200, json=job(), headers={"ETag": '"job_1.0"'})
-    polls = service.handler
+    polls = service._handle
 
     def handle(request: httpx.Request) -> httpx.Response:
         return first if request.url.path == HERE else polls(request)
