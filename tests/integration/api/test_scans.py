@@ -22,9 +22,10 @@ from cleanclip.vocabulary.scan_cost import NUM_EDITS
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_report import ScanReport
 from tests.browser import left_jobs as left
+from tests.fixtures.scans import a_null
 from tests.integration.api.service import INSPECTION, Service, refused
 from tests.integration.api.test_vettings import anchor
-from tests.integration.worker.stand_in_child import WAVE, a_null
+from tests.integration.worker.stand_in_child import WAVE
 
 NAMES = ("zero", "one", "banana")
 _ARCHITECTURE: Any = INSPECTION["architecture"]

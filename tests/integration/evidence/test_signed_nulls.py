@@ -10,7 +10,7 @@ from cleanclip.evidence.public_keys import PublicKey
 from cleanclip.vocabulary.null_set import NullSet, dump_null, load_null, sealed
 from cleanclip.vocabulary.scan_options import ScanOptions
 from sanitizer.__main__ import main
-from tests.integration.worker.stand_in_child import a_null
+from tests.fixtures.scans import a_null
 from worker import sign_null
 from worker.signing_keys import PRIVATE_NAME, PUBLIC_NAME, new_key
 

@@ -23,7 +23,6 @@ from tests.fixtures.shards import make_pairs
 from tests.integration.worker.stand_in_child import FIRST_SCAN_LIES
 from tests.integration.worker.test_scans import FEW, NAMES, REAL, downloaded, real_scan_job, scan_job
 from tests.integration.worker.world import RECIPE, World, wait_until
-from tests.suites import mostly_full
 
 AUDIT = to_json(AuditOptions(target=TARGET_OF_SCAN, attacks=BOTH_SUITES, examples=0))
 
@@ -104,17 +103,6 @@ def test_before_its_scan_the_job_shows_no_target(world: World) -> None:
     assert shown.audit is not None
     assert shown.audit.target is None
     assert [one.name for one in shown.phases][:2] == ["stage", "scan"]
-
-
-@pytest.mark.parametrize("lie", mostly_full(["a_milder_outcome", "other_weights"], daily=["other_weights"]))
-def test_a_lie_of_the_scan_fails_the_job(world: World, lie: str) -> None:
-    """Each lie of a scan by itself: tests/unit/worker/test_scanning.py."""
-    job_id = cleaning(world).id
-    assert world.runner(lie).run(job_id) is JobState.FAILED
-    row = world.job(job_id)
-    assert row.error is not None
-    assert (row.error["code"], row.error["phase"]) == ("outputs_rejected", "stage")
-    assert world.artifacts(job_id) == {}
 
 
 @pytest.mark.parametrize("behaviour", ["leave_no_scan", *FIRST_SCAN_LIES])

@@ -25,9 +25,8 @@ from tests.fixtures.audited import (
     write_answered,
     write_model,
 )
-from tests.integration.worker.stand_in_child import a_null
+from tests.fixtures.scans import a_null
 from tests.integration.worker.world import World, wait_until
-from tests.suites import mostly_full
 from worker.confinement import sandbox
 from worker.publishing.signing import ModelSigner
 from worker.signing_keys import new_key
@@ -131,17 +130,6 @@ def test_a_scan_with_an_anchor_states_whose_weights_it_had(world: World, tmp_pat
     assert any("anchor.weights_sha256" in one for one in findings), findings
 
 
-@pytest.mark.parametrize("lie", mostly_full(["weights_of_another_anchor", "no_anchor"], daily=["no_anchor"]))
-def test_a_scan_with_another_anchor_than_it_was_given_fails(world: World, lie: str) -> None:
-    """Each lie by itself: tests/unit/worker/test_scanning.py."""
-    job_id = scan_job(world, with_anchor=True)
-    assert world.runner(lie).run(job_id) is JobState.FAILED
-    row = world.job(job_id)
-    assert row.error is not None
-    assert (row.error["code"], row.result) == ("outputs_rejected", None)
-    assert world.artifacts(job_id) == {}
-
-
 def test_without_a_null_a_scan_has_no_p_value_and_cannot_fail(world: World) -> None:
     job_id = scan_job(world, with_null=False)
     assert world.runner().run(job_id) is JobState.SUCCEEDED
@@ -163,16 +151,6 @@ def test_a_scan_whose_null_was_removed_says_which_and_to_order_again(world: Worl
     assert (error["code"], error["retryable"]) == ("null_removed", False)
     assert f"The null '{chosen['name']}'" in error["message"]
     assert "Order the scan again" in error["remedy"]
-
-
-def test_a_scan_whose_report_lies_fails_and_publishes_nothing(world: World) -> None:
-    """Each lie by itself: tests/unit/worker/test_scanning.py."""
-    job_id = scan_job(world)
-    assert world.runner("a_milder_outcome").run(job_id) is JobState.FAILED
-    row = world.job(job_id)
-    assert row.error is not None
-    assert (row.error["code"], row.result) == ("outputs_rejected", None)
-    assert world.artifacts(job_id) == {}
 
 
 @pytest.mark.parametrize("behaviour", ["work", "invent_a_search"])
