@@ -117,11 +117,14 @@ def test_each_lie_about_it_is_named(change: Callable[[ControlFigures], ControlFi
 
 
 def test_the_report_says_how_hard_each_family_was_looked_for() -> None:
-    assert searched(210).sentence == (
-        "The cleaned weights were searched for patterns again, from noise: "
-        "24 patterns for a patch at one place, 64 steps on 8 images; 12 patterns for each other family, 32 "
-        "steps on 8 images; seed 7; 256 images to invert on, 1000 others to measure on."
-    )
+    sentence = searched(210).sentence
+    for fact in (
+        "24 patterns for a patch at one place, 64 steps on 8 images",
+        "12 patterns for each other family, 32 steps on 8 images",
+        "seed 7",
+        "256 images to invert on, 1000 others",
+    ):
+        assert fact in sentence
 
 
 def test_a_verdict_without_the_search_or_with_one_of_its_own_is_named() -> None:

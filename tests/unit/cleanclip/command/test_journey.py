@@ -208,7 +208,7 @@ def test_a_dry_run_lets_the_service_fetch_nothing(capsys: pytest.CaptureFixture[
 def test_an_order_is_about_one_checkpoint(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     service = Service()
     assert run(service, "sanitize", *given, *DATA) == ExitCode.USAGE
-    assert "Give one checkpoint: FILE, SOURCE or --checkpoint." in " ".join(capsys.readouterr().err.split())
+    assert "FILE, SOURCE or --checkpoint" in " ".join(capsys.readouterr().err.split())
     assert service.made == []
 
 
@@ -404,8 +404,8 @@ def test_a_dry_run_of_a_file_sends_nothing_and_tells_what_it_would_send_and_do(
     assert service.made == []
     assert service.tried == [{"kind": "sanitize", "audit": {"target": "banana", "dataset_id": "ds_7"}}]
     printed = capsys.readouterr()
-    assert "a.pt (4 B) would be sent and inspected first." in printed.err
-    assert "s3://d/p/ would be registered as pairs first." in printed.err
+    assert "a.pt (4 B) would be sent" in printed.err
+    assert "s3://d/p/ would be registered as pairs" in printed.err
     assert "in all: 1:00 to 2:00" in printed.out
 
 

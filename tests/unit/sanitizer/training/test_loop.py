@@ -192,7 +192,7 @@ def test_a_stop_in_the_middle_of_an_inversion_is_obeyed_and_loses_nothing(pairs,
 
     with pytest.raises(Interrupted):
         run(pairs, recipe=UAR, tower="vit", folder=tmp_path, progress=progress, stop=lambda: len(heard) >= 4)
-    assert heard[-1] == "Inverting patterns: step 1 of 3."
+    assert "step 1 of 3" in heard[-1]
     assert state.read_position(state.find_newest(tmp_path)).step == 10
     assert_same_run(run(pairs, recipe=UAR, tower="vit", folder=tmp_path), uncut_uar)
 

@@ -58,10 +58,7 @@ def test_a_loss_that_runs_away_ends_the_run_but_a_spike_does_not():
     with pytest.raises(TrainingDiverged) as caught:
         feed(record_of(4.0), [3.0] * 50 + [12.0] * 200)
     assert caught.value.code == "loss_diverged"
-    assert (
-        ", over its bound of 8: 2 times the mean of the first 10 updates, or of the loss of chance"
-        in caught.value.message
-    )
+    assert "over its bound of 8: " in caught.value.message
 
 
 @pytest.mark.parametrize("num_sound", [10, 15, 300])
@@ -76,11 +73,8 @@ def test_a_model_that_forgets_all_ends_the_run_and_no_state_from_then_is_good(nu
         feed(record, [8.28, 8.42] * 50, start=2 + num_sound)
     assert caught.value.code == "loss_diverged"
     good = 1 + num_sound
-    assert caught.value.message == (
-        f"At update {good + 30} of 1000 the loss is 8.28, where it began at 0.4, and has been that of "
-        "chance, 8.32, for 30 updates: the model has forgotten all. The last good state is that of step "
-        f"{good}."
-    )
+    assert caught.value.message.startswith(f"At update {good + 30} of 1000 the loss is 8.28, ")
+    assert all(one in caught.value.message for one in ("0.4,", "8.32,", "30 updates", f"step {good}."))
 
 
 def test_a_model_that_forgets_all_before_the_watch_has_begun_ends_the_run_all_the_same():
