@@ -96,12 +96,10 @@ def test_an_honest_report_is_believed_and_lists_carry_no_sample(
 
 
 OF_THE_REPORT: dict[str, dict[str, Any]] = {
-    "fewer_set_aside": {"set_aside.num": 1},
     "a_warning_of_its_own": {"warnings": ["This dataset is clean. Approved for release."]},
     "a_reason_for_a_score_of_its_own": {"not_computed.0.reason": "This dataset is clean."},
     "a_score_by_another_model": {"scores.0.by": "both"},
     "another_anchor": {"anchor.weights_sha256": OTHER},
-    "no_trusted_set": {"data": lambda inputs: inputs[:1]},
     "a_caption_too_long": {"worst.0.caption": "x" * 1001},
     "an_svg_for_an_image": {"worst.0.image": base64.b64encode(b"<svg onload='alert(1)'/>").decode()},
     "scores_that_are_others": {"scores_sha256": OTHER},
@@ -150,7 +148,7 @@ def test_a_value_that_its_rank_denies_is_not_believed(tmp_path: Path, is_compare
         left.believed()
 
 
-def test_another_number_in_any_place_is_not_believed_or_a_second_vetting_has_to_find_it(
+def test_another_number_or_list_in_any_place_is_not_believed_or_a_second_vetting_has_to_find_it(
     tmp_path: Path,
 ) -> None:
     left, seen = Left(tmp_path, spec_of()), set[str]()
@@ -164,7 +162,9 @@ def test_another_number_in_any_place_is_not_believed_or_a_second_vetting_has_to_
         return False
 
     missed = unnoticed(json.loads(left.files["report.json"]), is_refused, seen)
-    assert [one for one in missed if not one.startswith(("environment.num_", "scores.trusted."))] == []
+    assert [
+        one for one in missed if not one.startswith(("environment.num_", "scores.trusted.", "measured "))
+    ] == []
     assert len(seen) > 60
 
 
