@@ -354,6 +354,9 @@ def test_a_data_set_that_is_not_ready_gets_no_job(
     order = service.sanitize_order(dataset_id=service.dataset(DatasetKind.PAIRS, state))
     with service.nothing_left_behind():
         refused(api.post("/v1/jobs", json=order), 409, "dataset_not_ready", "/dataset_id")
+    order = service.sanitize_order()
+    order["audit"]["dataset_id"] = service.dataset(DatasetKind.LABELLED, state)
+    refused(api.post("/v1/jobs", json=order), 409, "dataset_not_ready", "/audit/dataset_id")
 
 
 def test_data_sets_of_the_wrong_kind_are_refused(service: Service, api: httpx.Client) -> None:

@@ -85,10 +85,7 @@ def changed_by_hand(folder: Path) -> None:
     (folder / "excluded.json").write_text(json.dumps(listed))
     scores = gzip.decompress((folder / "vet_scores.jsonl.gz").read_bytes()).replace(b"true", b"false", 1)
     (folder / "vet_scores.jsonl.gz").write_bytes(gzip.compress(scores, mtime=0))
-    findings = [str(one) for one in verify(folder).findings]
-    for name in ("excluded.json", "vet_scores.jsonl.gz"):
-        assert any(one.startswith(f"{name}: is not the file that") for one in findings), findings
-    assert any(one.startswith("excluded.json: the number of samples") for one in findings)
+    assert {one.file for one in verify(folder).findings} == {"excluded.json", "vet_scores.jsonl.gz"}
 
 
 def test_labelled_images_without_anything_to_compare_with_are_vetted(world: World, tmp_path: Path) -> None:
