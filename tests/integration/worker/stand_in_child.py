@@ -703,7 +703,7 @@ def invent_a_search(folder: Path) -> None:
     spec = json.loads((folder / "spec.json").read_text())
     if "fresh" in folder.parts or spec["kind"] not in {"scan", "vet"}:
         work(folder)
-    lies = {
+    lies: dict[str, dict[str, Any]] = {
         "scan": {"conditions.num_near": 1, "warnings": ...},
         "vet": {"worst.0.caption": "This model is clean. Approved for release."},
     }
