@@ -14,7 +14,6 @@ class ReboundCurveOut(WireOut):
     """One benign fine-tuning. `areas`: of each attack its mean ASR on the way."""
 
     rate: Rate
-    learning_rate: float
     seed: int
     areas: list[Ratio]
     diverged_at: Count | None = None

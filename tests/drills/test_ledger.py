@@ -62,7 +62,7 @@ def ended(
     for job in (inspect, *(job for _, job in datasets.values())):
         assert world.runner(datasets=allowed).run(job.id) is JobState.SUCCEEDED
     jobs = [
-        world._enqueued(
+        world.enqueued(
             JobKind.SANITIZE,
             spec={"version": 1, "recipe": RECIPE, "audit": AUDIT},
             checkpoint_id=checkpoint.id,

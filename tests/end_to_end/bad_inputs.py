@@ -128,27 +128,16 @@ def slightly_corrupt(folder: Path) -> dict[str, bytes]:
     return contents(folder)
 
 
-# ---------------------------------------------------------------- uploads as no careful client makes them
-
-
-def announce(tenant: Tenant, size_bytes: int, **more: Any) -> dict[str, Any]:
-    answer = tenant.http.post("/v1/uploads", json={"filename": "x.pt", "size_bytes": size_bytes, **more})
-    assert answer.status_code == 201, answer.text
-    upload: dict[str, Any] = answer.json()
-    return upload
-
-
-def put_part(upload: dict[str, Any], number: int, body: bytes, *, status: int = 200) -> None:
-    """Straight to the store, as a client that cuts as it likes."""
-    assert httpx.put(upload["parts"][number - 1]["url"], content=body, timeout=60).status_code == status
-
-
 def upload_bytes(tenant: Tenant, body: bytes, **announced: Any) -> str:
     """Through the parts, without any check of the client's; returns the checkpoint's id."""
-    upload = announce(tenant, len(body), **announced)
+    announced |= {"filename": "x.pt", "size_bytes": len(body)}
+    answer = tenant.http.post("/v1/uploads", json=announced)
+    assert answer.status_code == 201, answer.text
+    upload = answer.json()
     size = upload["part_size_bytes"]
     for number in range(1, upload["num_parts"] + 1):
-        put_part(upload, number, body[(number - 1) * size : number * size])
+        part = body[(number - 1) * size : number * size]
+        assert httpx.put(upload["parts"][number - 1]["url"], content=part, timeout=60).status_code == 200
     answer = tenant.http.post(f"/v1/uploads/{upload['id']}/complete")
     assert answer.status_code == 200, answer.text
     return str(answer.json()["checkpoint_id"])

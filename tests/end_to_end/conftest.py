@@ -89,14 +89,12 @@ def live(
     service = Service(
         ServiceOptions(root=ROOT, folder=folder / "logs", stop_grace_s=2.0), service_environment(variables)
     ).start()
-    engine = build_engine(own_database_url, role=Role.OPERATOR)
-    database = Database(engine)
+    database = Database(build_engine(own_database_url, role=Role.OPERATOR))
     settings = stack.settings().storage
     try:
         yield Live(
             service=service,
             database=database,
-            engine=engine,
             store=own_store,
             s3=make_client(settings, endpoint_url=settings.endpoint_url),
             gate=gate,

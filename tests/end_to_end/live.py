@@ -3,17 +3,13 @@
 The service reaches its object store through a gate that tests can shut; clients reach the store directly.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mypy_boto3_s3.client import S3Client
-from sqlalchemy import Engine, func, select
 
-from app.db.schema import metadata
 from app.db.session import Database
 from app.local.service import Service
 from app.storage.s3 import S3Store
@@ -29,17 +25,14 @@ PATIENCE_S = 900.0
 LOOK_EVERY_S = 0.1
 QUICK_CLOCK = Clock(sleep=lambda seconds: time.sleep(min(seconds, 0.2)))
 """Clients that poll often: the service is our own and waits for nobody else."""
-_TOUCHED_BY_READING = {"projects", "api_keys"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """`ours` has good things in it; `careless` sends bad ones, and tries what is ours."""
+    """`ours` has good things in it; `careless` sends bad ones."""
 
     service: Service
     database: Database
-    engine: Engine
-    """The tests' own way to the database."""
     store: S3Store
     """The tests' own way to the store, not through the gate."""
     s3: S3Client
@@ -75,25 +68,6 @@ class Live:
         keys = [stored.key for stored in self.store.list_prefix("")]
         keys += [f"{upload['Key']} (unfinished)" for upload in unfinished]
         return sorted(key for key in keys if f"/{tenant.project_id}/" in key)
-
-    def state(self, tenant: Tenant) -> dict[str, Any]:
-        """Rows of every table that are the tenant's (all, where rows have no project), and its objects."""
-        found: dict[str, Any] = {"objects": self.objects(tenant)}
-        with self.engine.connect() as connection:
-            for table in metadata.sorted_tables:
-                if table.name not in _TOUCHED_BY_READING:
-                    query = select(func.count()).select_from(table)
-                    if "project_id" in table.c:
-                        query = query.where(table.c.project_id == tenant.project_id)
-                    found[table.name] = connection.scalar(query)
-        return found
-
-    @contextlib.contextmanager
-    def nothing_left_behind(self, tenant: Tenant) -> Iterator[None]:
-        """What happens inside changes no row count and no object of the tenant's."""
-        before = self.state(tenant)
-        yield
-        assert self.state(tenant) == before
 
     def children(self) -> list[int]:
         """Processes that work in the folder of a sanitize or audit job."""

@@ -4,12 +4,10 @@ No row is half-written, nothing of the files is executed or stays, and at the en
 do a good job.
 """
 
-from typing import Any
-
 import pytest
 
 from app.domain.states import TERMINAL, JobKind, JobState
-from cleanclip.errors import Conflict, Rejected
+from cleanclip.errors import Rejected
 from cleanclip.models import Checkpoint, Dataset
 from cleanclip.sync.client import Client
 from sanitizer.checkpoints.scanners import SCANNERS
@@ -88,28 +86,6 @@ def test_a_data_set_under_the_share_is_ready_with_its_counts(careless: Client, s
     assert (found.summary.num_samples, found.summary.num_skipped) == (NUM_GOOD, NUM_SLIGHTLY_CORRUPT)
     assert sum(found.summary.skipped_reasons.values()) == NUM_SLIGHTLY_CORRUPT
     assert any("bad0" in example for example in found.summary.skipped_examples)
-
-
-def test_what_was_rejected_cannot_be_used_in_a_job(
-    live: Live, careless: Client, sent: Sent, good_again: Checkpoint
-) -> None:
-    wait_until(lambda: is_quiet(live), "everything that was sent has been looked at")
-    good: dict[str, Any] = {
-        "kind": "sanitize",
-        "checkpoint_id": good_again.id,
-        "dataset_id": sent.slightly_corrupt,
-    }
-    audit = {"dataset_id": sent.datasets["without_class_names"], "target": "cat"}
-    for changes, code, pointer in (
-        ({"checkpoint_id": sent.checkpoints["web_page"]}, "checkpoint_not_accepted", "/checkpoint_id"),
-        ({"dataset_id": sent.datasets["without_captions"]}, "dataset_not_ready", "/dataset_id"),
-        ({}, "dataset_not_ready", "/audit/dataset_id"),
-    ):
-        with live.nothing_left_behind(live.careless), pytest.raises(Conflict) as caught:
-            careless.jobs.create(**(good | {"audit": audit} | changes))
-        assert caught.value.code == code
-        assert [item.pointer for item in caught.value.errors] == [pointer]
-        assert caught.value.remedy
 
 
 def is_quiet(live: Live) -> bool:

@@ -100,7 +100,7 @@ def test_a_class_with_too_few_images_is_refused_with_its_count_and_what_is_neede
         stratified_folds(label_N, ("cat", "dog", "tree"), num_folds=5, seed=0)
     assert (refused.value.code, refused.value.where) == ("too_few_for_probe", "audit.linear_probe.folds")
     assert "Class 'dog' has 3 usable images" in refused.value.message
-    assert "needs 5 of each class. 1 more has too few." in refused.value.message
+    assert "5 of each class. 1 more" in refused.value.message
     assert "set folds to at most 3" in refused.value.remedy
     with pytest.raises(OptionsRejected, match="'tree' has 0 usable") as refused:
         stratified_folds(torch.tensor([0, 1, 0, 1]), ("cat", "dog", "tree"), num_folds=2, seed=0)

@@ -13,8 +13,8 @@ from cleanclip.vocabulary.null_set import dump_null
 from cleanclip.vocabulary.scan_options import ScanOptions
 from lab.drills import openapi
 from lab.drills.openapi import Explored
+from tests.fixtures.scans import a_null
 from tests.integration.access.furnished import seeds, served
-from tests.integration.worker.stand_in_child import a_null
 
 
 @pytest.fixture(scope="module")

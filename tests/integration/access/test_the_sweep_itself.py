@@ -201,11 +201,9 @@ def test_a_route_that_takes_keys_it_must_not_is_found(
 
 def test_a_route_that_nobody_placed_and_an_id_under_an_odd_name_are_found(plants: Planted) -> None:
     known, victim = list(plants.operations.values()), plants.street.victim
-    assert Coverage(scopes=SCOPES | PLACED | {"is_not_placed": "read"}).missing(known, victim) == [
-        "forgets_the_key: the document says otherwise about its key",
-        "is_not_placed: nobody said whether query of is an id",
-    ]
-    assert "shows_any_job: nobody said which scope it needs" in Coverage().missing(known, victim)
+    found = Coverage(scopes=SCOPES | PLACED | {"is_not_placed": "read"}).missing(known, victim)
+    assert [one.partition(":")[0] for one in found] == ["forgets_the_key", "is_not_placed"]
+    assert any(one.startswith("shows_any_job:") for one in Coverage().missing(known, victim))
     gone = Coverage(scopes=SCOPES | PLACED | {"was_removed": "read"}).missing(known, victim)
     assert "was_removed: there is no such operation" in gone
 

@@ -16,7 +16,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from mypy_boto3_s3.client import S3Client
-from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy import Connection, Engine, event, func, select, text
 
 from app.db.models.assets import Checkpoint, Dataset, Upload
 from app.db.models.project import Project
@@ -204,18 +204,17 @@ class Service:
     @contextlib.contextmanager
     def statements(self) -> Iterator[list[str]]:
         """What requests ask of the database meanwhile, each on a line; not what begins a transaction."""
-        engine = self.ports.database._engine
         asked: list[str] = []
 
-        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-            if not statement.startswith("SELECT set_config"):
+        def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+            if connection.engine is not self.engine and not statement.startswith("SELECT set_config"):
                 asked.append(" ".join(statement.split()))
 
-        event.listen(engine, "before_cursor_execute", note)
+        event.listen(Engine, "before_cursor_execute", note)
         try:
             yield asked
         finally:
-            event.remove(engine, "before_cursor_execute", note)
+            event.remove(Engine, "before_cursor_execute", note)
 
     def set_job(self, job_id: str, state: JobState, **values: Any) -> None:
         """Put a job into a state, as a worker would, with a new version."""

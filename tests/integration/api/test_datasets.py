@@ -88,6 +88,7 @@ def test_a_labelled_set_takes_classes_and_templates_from_the_request(api: httpx.
         "s3://{bucket}/allowed/a\nb/",
         "s3://{bucket}/allowed/ü/",
         "s3://{bucket}",
+        "s3://{bucket}/",
         "s3:///allowed/x/",
         "S3://{bucket}/allowed/x/",
         "file:///etc/passwd",

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import pytest
 
 from app.domain.states import DatasetKind, DatasetState
 from app.services import api_keys
@@ -77,7 +76,7 @@ def test_a_plan_says_what_a_gpu_needs_before_it_is_rented(service: Service, api:
 
 
 def test_an_order_that_the_workers_cannot_hold_is_refused_before_it_waits(
-    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    service: Service, api: httpx.Client
 ) -> None:
     order = service.sanitize_order(recipe={"batch_size": 64})
     become(service, order, "ViT-L/14")
@@ -85,13 +84,16 @@ def test_an_order_that_the_workers_cannot_hold_is_refused_before_it_waits(
     state = service.app.state
     worker = state.ports.settings.worker.model_copy(update={"device_memory_bytes": 24 * 10**9})
     settings = state.ports.settings.model_copy(update={"worker": worker})
-    monkeypatch.setitem(state._state, "ports", replace(state.ports, settings=settings))
-    obstacles = api.post("/v1/jobs/dry-run", json=order).json()["obstacles"]
+    state.ports = replace(ports := state.ports, settings=settings)
+    try:
+        obstacles = api.post("/v1/jobs/dry-run", json=order).json()["obstacles"]
+        problem = refused(api.post("/v1/jobs", json=order), 422, "does_not_fit")
+    finally:
+        state.ports = ports
     assert {(one["code"], one["pointer"]) for one in obstacles} == {
         ("does_not_fit", "/recipe/chunk_size"),
         ("does_not_fit", "/audit/batch_size"),
     }
-    problem = refused(api.post("/v1/jobs", json=order), 422, "does_not_fit")
     assert "The largest recipe.chunk_size that fits is " in problem["remedy"]
 
 

@@ -1,6 +1,7 @@
 """Jobs over HTTP: what is accepted, what is refused and where, and each change that a caller may ask for."""
 
 import copy
+import json
 from typing import Any
 
 import httpx
@@ -176,6 +177,7 @@ def changed(order: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
         ("/recipe/lambda1", "NaN"),
         ("/recipe/learning_rate", 0),
         ("/recipe/learning_rate", 1.5),
+        ("/recipe/learning_rate", "fast"),
         ("/recipe/epochs", 0),
         ("/recipe/epochs", 101),
         ("/recipe/epochs", 1.5),
@@ -217,6 +219,16 @@ def test_a_value_out_of_bounds_is_refused_with_its_pointer(
     pointers = [error["pointer"] for error in problem["errors"]]
     expected = "/metadata/a" if pointer == "/metadata" else pointer
     assert pointers == [expected], pointers
+
+
+@pytest.mark.parametrize("not_json", ["NaN", "Infinity", "1e999"])
+def test_a_number_that_is_none_is_refused(service: Service, api: httpx.Client, not_json: str) -> None:
+    order = service.sanitize_order(recipe={"learning_rate": 0.0003})
+    body = json.dumps(order).replace('"learning_rate": 0.0003', f'"learning_rate": {not_json}')
+    with service.nothing_left_behind():
+        answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in {400, 422}
+        refused(answer, answer.status_code, answer.json()["code"])
 
 
 @pytest.mark.parametrize(
@@ -342,6 +354,9 @@ def test_a_data_set_that_is_not_ready_gets_no_job(
     order = service.sanitize_order(dataset_id=service.dataset(DatasetKind.PAIRS, state))
     with service.nothing_left_behind():
         refused(api.post("/v1/jobs", json=order), 409, "dataset_not_ready", "/dataset_id")
+    order = service.sanitize_order()
+    order["audit"]["dataset_id"] = service.dataset(DatasetKind.LABELLED, state)
+    refused(api.post("/v1/jobs", json=order), 409, "dataset_not_ready", "/audit/dataset_id")
 
 
 def test_data_sets_of_the_wrong_kind_are_refused(service: Service, api: httpx.Client) -> None:

@@ -16,9 +16,9 @@ from cleanclip.models import Checkpoint, Dataset, Job
 from cleanclip.sync.client import Client
 from cleanclip.vocabulary.null_set import dump_null
 from cleanclip.vocabulary.scan_options import ScanOptions
+from tests.fixtures.scans import a_null
 from tests.integration.api.validated import publish_samples, sample
 from tests.integration.cleanclip.served import REPORT_BYTES, Served
-from tests.integration.worker.stand_in_child import a_null
 from tests.unit.cleanclip.examples import example_of, public_calls
 
 CALLS = public_calls(Client("http://x", "k"))

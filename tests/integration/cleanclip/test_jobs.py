@@ -11,18 +11,16 @@ from app.domain.states import DatasetKind
 from cleanclip.errors import (
     Conflict,
     DigestMismatch,
-    Forbidden,
     InvalidInput,
     JobCancelled,
     JobFailed,
     NotFound,
     Rejected,
-    Unauthorized,
     WaitTimeout,
 )
 from cleanclip.models import Job
 from cleanclip.sync.client import Client
-from tests.integration.cleanclip.served import Served, new_key
+from tests.integration.cleanclip.served import Served
 from tests.integration.cleanclip.wires import Wires
 
 
@@ -168,16 +166,6 @@ def test_a_lost_answer_creates_no_second_job(served: Served, client: Client, wir
     assert job.state == "queued"
 
 
-def test_a_target_that_is_no_class_is_refused_with_a_pointer_and_near_names(
-    served: Served, client: Client
-) -> None:
-    labelled = served.ready_dataset(DatasetKind.LABELLED)
-    with pytest.raises(InvalidInput, match="banana") as caught:
-        order(served, client, audit={"dataset_id": labelled, "target": "bananna"})
-    assert caught.value.code == "unknown_target"
-    assert [item.pointer for item in caught.value.errors] == ["/audit/target"]
-
-
 def test_a_checkpoint_is_waited_for_and_its_digest_compared(served: Served, client: Client) -> None:
     checkpoint_id = client.uploads.create(filename="a.pt", size_bytes=3).id
     client.uploads.put_content(checkpoint_id, 3, b"abc")
@@ -223,22 +211,3 @@ def test_a_data_set_is_registered_and_waited_for(served: Served, client: Client)
     client.datasets.delete(dataset.id)
     with pytest.raises(NotFound):
         client.datasets.get(dataset.id)
-
-
-def test_each_refusal_of_a_key_has_its_own_class(served: Served) -> None:
-    _, reader = new_key(served.database, "readers", ("read",))
-    with Client(served.url, reader) as client:
-        assert client.methods().methods[0]["name"] == "cleanclip"
-        with pytest.raises(Forbidden) as caught:
-            client.jobs.cancel("job_" + "0" * 26)
-        assert caught.value.code == "scope_missing"
-    with Client(served.url, "cclip_live_nonsense") as client, pytest.raises(Unauthorized):
-        client.jobs.list()
-
-
-def test_another_projects_job_is_not_found(served: Served, client: Client) -> None:
-    job = order(served, client)
-    _, key = new_key(served.database, f"others than of {job.id}")
-    with Client(served.url, key) as other, pytest.raises(NotFound) as caught:
-        other.jobs.get(job.id)
-    assert caught.value.code == "job_not_found"

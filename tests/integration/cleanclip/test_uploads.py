@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cleanclip.errors import Conflict, DigestMismatch, FileChanged, InvalidInput, StoreError
+from cleanclip.errors import DigestMismatch, FileChanged, InvalidInput, StoreError
 from cleanclip.sync.client import Client
 from cleanclip.transfer import TransferProgress
 from tests.integration.cleanclip.served import MIB, Served
@@ -249,13 +249,3 @@ def test_an_empty_file_is_refused_with_its_pointer(client: Client, tmp_path: Pat
     with pytest.raises(InvalidInput) as caught:
         client.uploads.upload_file(empty)
     assert [item.pointer for item in caught.value.errors] == ["/size_bytes"]
-
-
-def test_an_upload_is_cancelled_once_and_completed_never(client: Client) -> None:
-    upload = client.uploads.create(filename="a.pt", size_bytes=5)
-    assert client.uploads.cancel(upload.id).state == "cancelled"
-    with pytest.raises(Conflict) as caught:
-        client.uploads.complete(upload.id)
-    assert caught.value.code == "upload_state_conflict"
-    assert caught.value.status == 409
-    assert caught.value.request_id

@@ -19,6 +19,7 @@ from app.db.roles import PROJECT_SETTING, Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.states import JobKind
+from tests.fixtures.databases import session_of
 from tests.fixtures.rows import OWNED, project_column, put_key_right, rows_of
 
 ALICE, BOB = "prj_alice", "prj_bob"
@@ -264,24 +265,26 @@ def test_a_deletion_can_be_asked_for_what_is_the_projects_own_only(
 
 def test_the_project_of_one_transaction_is_forgotten_by_the_next(engines: dict[Role, Engine]) -> None:
     database = Database(engines[Role.API])
+    backends: list[int] = []
 
-    def look(project_id: str | None) -> tuple[int, list[str]]:
+    def look(project_id: str | None) -> list[str]:
+        with session_of(database, **({} if project_id is None else {"project_id": project_id})) as session:
+            backends.append(session.scalars(text("SELECT pg_backend_pid()")).one())
         with database.unit_of_work(project_id) as unit:
             jobs, _ = unit.jobs.page(ALICE, None, 10, kinds=list(JobKind))
-            backend = unit.jobs._session.scalar(text("SELECT pg_backend_pid()"))
-            return backend, [unit.jobs.get(ALICE, job_id).project_id for job_id in jobs]
+            return [unit.jobs.get(ALICE, job_id).project_id for job_id in jobs]
 
     def break_off() -> None:
         with database.unit_of_work(ALICE):
             raise RuntimeError
 
-    backend, mine = look(ALICE)
-    assert mine == [ALICE]
-    assert look(None) == (backend, []), "the same connection, and nothing is seen"
+    assert look(ALICE) == [ALICE]
+    assert look(None) == []
     with pytest.raises(RuntimeError):
         break_off()
-    assert look(None) == (backend, [])
-    assert look(BOB) == (backend, []), "Alice's rows are asked for, Bob's are seen"
+    assert look(None) == []
+    assert look(BOB) == [], "Alice's rows are asked for, Bob's are seen"
+    assert len(set(backends)) == 1, "all on the same connection"
 
 
 def test_the_api_does_not_see_the_rows_of_another_project_that_it_asks_for(
@@ -309,8 +312,7 @@ def test_the_project_is_looked_up_once_a_statement_and_with_an_index(engines: di
 def test_before_the_project_is_known_exactly_the_presented_key_is_seen(engines: dict[Role, Engine]) -> None:
     database = Database(engines[Role.API])
     secret = rows_of(ALICE)["api_keys"]["secret_sha256"]
-    with database.unit_of_work(key_sha256=secret) as unit:
-        session = unit.jobs._session
+    with session_of(database, key_sha256=secret) as session:
         assert list(session.scalars(select(ApiKey.project_id))) == [ALICE]
         for table in OWNED:
             if table.name != "api_keys":
@@ -318,14 +320,16 @@ def test_before_the_project_is_known_exactly_the_presented_key_is_seen(engines: 
         assert num_changed(session.connection(), "UPDATE api_keys SET last_used_at = now()") == 1
         for change in (f"project_id = '{BOB}'", "scopes = '{admin}'", "secret_sha256 = 'x'"):
             assert is_refused(session.connection(), f"UPDATE api_keys SET {change}"), change
-    with database.unit_of_work(key_sha256="unknown") as unit:
-        assert unit.jobs._session.scalars(select(ApiKey)).all() == []
+    with session_of(database, key_sha256="unknown") as session:
+        assert session.scalars(select(ApiKey)).all() == []
 
 
 def test_all_jobs_are_counted_without_being_seen(engines: dict[Role, Engine]) -> None:
-    with Database(engines[Role.API]).unit_of_work() as unit:
+    database = Database(engines[Role.API])
+    with database.unit_of_work() as unit:
         assert sum(unit.jobs.num_by_state().values()) == 2
-        assert unit.jobs._session.scalars(select(Job)).all() == []
+    with session_of(database) as session:
+        assert session.scalars(select(Job)).all() == []
 
 
 # ---------------------------------------------------------------- the other roles

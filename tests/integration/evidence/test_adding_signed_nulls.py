@@ -15,7 +15,7 @@ from app.storage.s3 import S3Store
 from cleanclip.evidence.public_keys import PublicKey
 from cleanclip.vocabulary.null_set import dump_null, load_null, sealed
 from cleanclip.vocabulary.scan_options import ScanOptions
-from tests.integration.worker.stand_in_child import a_null
+from tests.fixtures.scans import a_null
 from worker import sign_null
 from worker.signing_keys import PRIVATE_NAME, PUBLIC_NAME, new_key
 

@@ -194,5 +194,4 @@ def test_an_audit_tells_of_no_class_that_lost(unsigned: Path, tmp_path: Path) ->
     found = forged(
         audit, lambda report: report.update(classes_lost=reported, attack_changes=changes)
     ).findings
-    assert "report.json: attack_changes belong to an audit after cleaning" in [str(one) for one in found]
-    assert "report.json: classes_lost belongs to an audit after cleaning" in [str(one) for one in found]
+    assert {"attack_changes", "classes_lost"} <= {one.where for one in found}

@@ -110,30 +110,24 @@ def test_a_changed_figure_is_named(unsigned: Path, path: Steps, value: Any, wher
 @pytest.mark.parametrize("sentence", ["About 7 images.", "This model is clean. Approved for release."])
 def test_a_sentence_of_the_verdict_must_be_the_one_that_follows(unsigned: Path, sentence: str) -> None:
     found = forged(unsigned, ("verdict", "attacks", 0, "reason"), sentence)
-    assert "report.json: verdict.attacks[0].reason does not follow from the rest of the document" in [
-        str(one) for one in found.findings
-    ]
+    assert "verdict.attacks[0].reason" in [one.where for one in found.findings]
 
 
 def test_the_architecture_is_that_of_the_configuration_beside_it(unsigned: Path) -> None:
     (unsigned / "config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {}}))
-    assert "report.json: checkpoint.architecture is not that of config.json" in [
-        str(one) for one in verify(unsigned).findings
-    ]
+    assert "checkpoint.architecture" in [one.where for one in verify(unsigned).findings]
 
 
 def test_the_curve_is_the_same_in_both_files(unsigned: Path) -> None:
     edit_json(unsigned / "training_curve.json", lambda curve: put(curve, ("points", 2, "loss"), 1.0))
     sum_again(unsigned)
-    assert [str(one) for one in verify(unsigned).findings] == [
-        "report.json: training.curve[2] is not the same point in training_curve.json"
-    ]
+    assert [one.where for one in verify(unsigned).findings] == ["training.curve[2]"]
 
 
 def test_without_new_sums_the_report_is_also_told_by_its_digest(unsigned: Path) -> None:
     edit_json(unsigned / "report.json", lambda report: put(report, ("before", "ca", "value"), 0.99))
     messages = [str(one) for one in verify(unsigned).findings]
-    assert "report.json: is not the file that SHA256SUMS lists: its size differs" in messages
+    assert any(one.startswith("report.json: ") and "size differs" in one for one in messages)
     assert any("before.ca.value is 0.99, but" in one for one in messages)
 
 
@@ -141,9 +135,7 @@ def test_a_change_that_keeps_the_size_is_told_by_the_digest(unsigned: Path) -> N
     weights = bytearray((unsigned / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (unsigned / "model.safetensors").write_bytes(weights)
-    assert "model.safetensors: is not the file that SHA256SUMS lists: its SHA-256 differs" in [
-        str(one) for one in verify(unsigned).findings
-    ]
+    assert "model.safetensors" in [one.file for one in verify(unsigned).findings]
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])

@@ -131,6 +131,4 @@ def test_an_audit_has_neither_drift_nor_a_probe_that_was_not_ordered(unsigned: P
         report["drift"] = reported["drift"]
         report["before"]["linear_probe"] = reported["before"]["linear_probe"]
 
-    found = [str(one) for one in forged(audit, change).findings]
-    assert "report.json: drift belongs to an audit after cleaning" in found
-    assert "report.json: before.linear_probe is there exactly where one was ordered" in found
+    assert {"drift", "before.linear_probe"} <= {one.where for one in forged(audit, change).findings}

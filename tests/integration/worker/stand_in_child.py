@@ -2,10 +2,11 @@
 
     python stand_in_child.py KEPT… BEHAVIOUR FOLDER
 
-`work` counts steps and hashes; it saves states, resumes and obeys SIGTERM. Its reports are kept files
-(tests/fixtures/stand_in/README.md) in which only what the order and the input decide is written anew; a child
-may read no file that its command does not name. The other behaviours are what a broken or hostile child might
-do.
+`work` counts steps and hashes; it saves states, resumes and obeys SIGTERM. It measures, judges and seals
+nothing: its reports are kept files (tests/fixtures/stand_in/README.md) in which only what the order and the
+input decide is written anew, names, digests and seeds. A report is written by its type, which works out what
+follows from fields, as for every child: without that each edit would need a kept file of its own. A child may
+read no file that its command does not name. The other behaviours are what a broken or hostile child might do.
 """
 
 import base64
@@ -24,16 +25,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cleanclip.vocabulary import jobspec, report, scan_judging
+from cleanclip.vocabulary import jobspec, report
 from cleanclip.vocabulary.attack_options import names_of
 from cleanclip.vocabulary.image_edits import Edit
-from cleanclip.vocabulary.null_set import NullSet, load_null, names_sha256, sealed
-from cleanclip.vocabulary.policy import Policy, PolicySource
+from cleanclip.vocabulary.null_set import names_sha256
+from cleanclip.vocabulary.policy import Policy
 from cleanclip.vocabulary.progress import SAMPLES_REUSED
 from cleanclip.vocabulary.recipe import AuditOptions, DeclaredOptions, parse, parse_recipe, to_json
 from cleanclip.vocabulary.recommended import RecipeSource, model_of
 from cleanclip.vocabulary.scan_options import ScanOptions
-from cleanclip.vocabulary.scan_report import Hypothesis, ScanReport, dump_scan
+from cleanclip.vocabulary.scan_report import MOST_HYPOTHESES, ScanReport, dump_scan
 from cleanclip.vocabulary.vet_options import VetOptions
 from cleanclip.vocabulary.vet_report import VetReport, dump_vet_report
 from sanitizer.checkpoints.digests import dataset_sha256
@@ -285,7 +286,7 @@ def report_of(
             "recipe": recipe,
             "recipe_source": source,
             "policy": parse(Policy, spec.get("policy", {})),
-            "policy_source": spec.get("policy_source") or PolicySource.of(None),
+            "policy_source": spec.get("policy_source") or written["policy_source"],
             "before": audited(written["before"], options, spec, came_in["weights_sha256"]),
             "examples": written["examples"] | {"seed": seed} if options.examples else None,
             "architecture": written["architecture"] | {"seed": seed},
@@ -328,40 +329,22 @@ def measured(
     }
 
 
-def a_null(
-    options: ScanOptions,
-    names: Sequence[str],
-    *,
-    images_sha256: str,
-    seed: int = 0,
-    anchor_sha256: str | None = None,
-    **changes: Any,
-) -> NullSet:
-    """Of 19 models in which a class draws from 2 to 20 % of the images."""
-    written = kept("null.json.gz" if names else "null_without_names.json.gz")
-    measured_on = {"images_sha256": images_sha256, "seed": seed, "anchor_sha256": anchor_sha256}
-    for model in written["models"]:
-        model["statistics"] = measured(model["statistics"], options, names, **measured_on)
-    reported = {
-        **written,
-        "class_names_sha256": names_sha256(names),
-        "num_classes": len(names),
-        "options": options,
-        **measured_on,
-        **changes,
-    }
-    return sealed(parse(NullSet, reported))
-
-
 def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
     """What a real child would write of a poisoned model: one trigger leads to the first class."""
     options, [data] = parse(ScanOptions, spec["scan"]), data_inputs(folder, "scan")
     listed, seed = folder / "inputs/labelled/classnames.txt", spec["seed"]
     labelled = listed.read_text().splitlines() if listed.is_file() else [*CLASSES]
     names = [] if options.class_names == "none" else [*labelled, *options.further_classes]
-    written = kept("scan.json" if names else "scan_without_names.json")
-    written = renamed(renamed(written, "fig", labelled[-1]), "apple", labelled[0])
-    null = load_null((folder / "inputs/null.json").read_bytes()) if spec["has_null"] else None
+    kept_as = "" if names else "_without_names"
+    written = renamed(renamed(kept(f"scan{kept_as}.json"), "fig", labelled[-1]), "apple", labelled[0])
+    found = [one for one in written["hypotheses"] if one["detector"] in options.detectors]
+    judgements, null = written["judgements"], None
+    if spec["has_null"]:
+        by_null = kept(f"scan_by_null{kept_as}.json")
+        found = [written["hypotheses"][one.pop("place")] | one for one in by_null["hypotheses"]]
+        given = json.loads((folder / "inputs/null.json").read_bytes())
+        judgements = by_null["judgements"]
+        null = by_null["null"] | {name: given[name] for name in ("name", "sha256", "about", "code_version")}
     came_in = input_of(folder, upload_sha256=spec.get("upload_sha256"))
     anchor = input_of(folder, "anchor") if spec.get("has_anchor") else None
     settled = written["conditions"]["settled"] | {"seed": seed}
@@ -372,6 +355,9 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         "data": [data],
         "options": options,
         "num_classes": len(names),
+        "judgements": [one for one in judgements if one["detector"] in options.detectors],
+        "null": null,
+        "hypotheses": found[:MOST_HYPOTHESES],
         "statistics": measured(
             written["statistics"],
             options,
@@ -385,22 +371,17 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         "examples": written["examples"] if options.num_examples else [],
         "conditions": written["conditions"] | {"settled": settled, "anchor_settled": anchor and settled},
     }
-    reported = parse(ScanReport, written | {"hypotheses": []})
-    judged = scan_judging.judge(reported.statistics, len(names), null, options.detectors)
-    studied = scan_judging.worth_studying(scan_judging.candidates(reported.statistics), judged)
-    found = parse(tuple[Hypothesis, ...], written["hypotheses"])
-    shown = {(one.detector, one.trigger.family): one for one in found}
-    first = scan_judging.in_order(studied, judged, lambda found: 0.0)
-    hypotheses = tuple(shown[one.detector, one.family] for one in first)
-    return scan_judging.rejudged(replace(reported, hypotheses=hypotheses), null)
+    return parse(ScanReport, written)
 
 
-def scan(folder: Path, spec: dict[str, Any]) -> None:
-    say(type="phase_started", phase="scan", total=1000, unit="passes")
-    advance("scan", 500, 1000)
-    (folder / "outputs/report.json").write_bytes(dump_scan(scan_report_of(folder, spec)))
-    say(type="phase_finished", phase="scan")
-    finish(folder, "succeeded", 0, ("report.json",))
+def search(folder: Path, spec: dict[str, Any]) -> None:
+    """A scan or a vetting."""
+    phase, total, unit = ("scan", 1000, "passes") if spec["kind"] == "scan" else ("vet", NUM_PAIRS, "samples")
+    say(type="phase_started", phase=phase, total=total, unit=unit)
+    advance(phase, total // 2, total)
+    names = write_outputs(folder, spec, OTHER)
+    say(type="phase_finished", phase=phase)
+    finish(folder, "succeeded", 0, names)
 
 
 def altered(document: Any, changes: Mapping[str, Any]) -> Any:
@@ -420,27 +401,16 @@ def altered(document: Any, changes: Mapping[str, Any]) -> Any:
 def work_and_lie(folder: Path, *, changes: Mapping[str, Any]) -> None:
     """An honest job's files, with values of its report changed; what is made of them is honest."""
     spec = json.loads((folder / "spec.json").read_text())
-    if spec["kind"] not in ("scan", "sanitize"):
+    if spec["kind"] not in ("audit", "sanitize", "scan", "vet"):
         work(folder)
+    names = write_outputs(folder, spec, OTHER)
     path = folder / "outputs/report.json"
-    if spec["kind"] == "scan":
-        path.write_bytes(dump_scan(scan_report_of(folder, spec)))
-        names: tuple[str, ...] = (path.name,)
-    else:
-        names = write_outputs(folder, spec, "0" * 64)
     path.write_text(json.dumps(altered(json.loads(path.read_bytes()), changes)))
     finish(folder, "succeeded", 0, names)
 
 
 OTHER = "0" * 64
 """A digest of something else."""
-SCAN_LIES = {
-    "a_milder_outcome": {"verdict.outcome": "inconclusive"},
-    "other_weights": {"statistics.weights_sha256": OTHER},
-    "weights_of_another_anchor": {"anchor.weights_sha256": OTHER, "statistics.anchor_sha256": OTHER},
-    "no_anchor": {"anchor": None, "statistics.anchor_sha256": None},
-}
-"""What a child that was taken over might say of a scan, the last two of one with an anchor."""
 
 
 # ---------------------------------------------------------------- a vetting
@@ -451,7 +421,7 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
     role, options = spec["data_kind"], parse(VetOptions, spec["vet"])
     given = [name for name in ("trusted", "anchor") if spec[f"has_{name}"]]
     place = KEPT / "_".join(["vetted", *given, *(options.scores or ())])
-    names = ("report.json", "excluded.json", SCORES)
+    names = ("report.json", "excluded.json", "vet_scores.jsonl.gz")
     left = {name: (place / name).read_bytes() for name in names}
     found, excluded = json.loads(left["report.json"]), json.loads(left["excluded.json"])
     for one, name in zip(found["data"], (role, "trusted"), strict=False):
@@ -472,60 +442,29 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
     return left | {"report.json": dump_vet_report(parse(VetReport, found))}
 
 
-def vet(folder: Path, spec: dict[str, Any], lie: tuple[str, Mapping[str, Any]] | None = None) -> None:
-    say(type="phase_started", phase="vet", total=NUM_PAIRS, unit="samples")
-    advance("vet", NUM_PAIRS // 2, NUM_PAIRS)
-    files = vet_files(folder, spec)
-    if lie is not None:
-        lie_of_vetting(files, *lie)
-    for name, content in files.items():
-        (folder / "outputs" / name).write_bytes(content)
-    say(type="phase_finished", phase="vet")
-    finish(folder, "succeeded", 0, tuple(files))
-
-
-def vet_and_lie(folder: Path, *, lie: tuple[str, Mapping[str, Any]]) -> None:
-    vet(folder, json.loads((folder / "spec.json").read_text()), lie)
-
-
-def lie_of_vetting(files: dict[str, bytes], name: str, changes: Mapping[str, Any]) -> None:
-    """Change one of the files, of the scores their `lines`; its digest in the report is the new one."""
-    if name == SCORES:
-        lines = [json.loads(line) for line in gzip.decompress(files[SCORES]).splitlines()]
-        lines = altered({"lines": lines}, changes)["lines"]
-        content = gzip.compress("".join(json.dumps(one) + "\n" for one in lines).encode())
-    else:
-        content = json.dumps(altered(json.loads(files[name]), changes)).encode()
-    files[name] = content
-    if name != "report.json":
-        stated = {"excluded.json": "list_sha256", SCORES: "scores_sha256"}[name]
-        lie_of_vetting(files, "report.json", {stated: digest_of(content)})
-
-
-SCORES = "vet_scores.jsonl.gz"
-VET_LIES = {
-    "fewer_set_aside": ("report.json", {"set_aside.num": 1}),
-    "a_reason_of_its_own": ("excluded.json", {"reason": "<script>alert(1)</script>"}),
-    "a_line_less": (SCORES, {"lines": lambda lines: lines[:-1]}),
-}
-"""Likewise, of a vetting with a trusted set and an anchor."""
-
-
 def write_outputs(
     folder: Path, spec: dict[str, Any], digest: str, cleaned: bytes | None = None
 ) -> tuple[str, ...]:
-    out = folder / "outputs"
-    if spec["kind"] != "sanitize":
-        (out / "report.json").write_bytes(report.dump_json(report_of(folder, spec, None)))
-        return ("report.json",)
-    cleaned = cleaned or weights(digest.encode())
-    written = report_of(folder, spec, digest_of(cleaned))
-    (out / "model.safetensors").write_bytes(cleaned)
-    (out / "config.json").write_text(json.dumps(cleaned_config(folder, written, cleaned)))
-    (out / "report.json").write_bytes(report.dump_json(written))
-    assert written.training is not None
-    (out / "training_curve.json").write_bytes(report.curve_json(written.training))
-    return ("model.safetensors", "config.json", "report.json", "training_curve.json")
+    """What a real child would leave; of a cleaning the weights are `cleaned`, or made of `digest`."""
+    if spec["kind"] == "scan":
+        files = {"report.json": dump_scan(scan_report_of(folder, spec))}
+    elif spec["kind"] == "vet":
+        files = vet_files(folder, spec)
+    elif spec["kind"] == "audit":
+        files = {"report.json": report.dump_json(report_of(folder, spec, None))}
+    else:
+        cleaned = cleaned or weights(digest.encode())
+        written = report_of(folder, spec, digest_of(cleaned))
+        assert written.training is not None
+        files = {
+            "model.safetensors": cleaned,
+            "config.json": json.dumps(cleaned_config(folder, written, cleaned)).encode(),
+            "report.json": report.dump_json(written),
+            "training_curve.json": report.curve_json(written.training),
+        }
+    for name, content in files.items():
+        (folder / "outputs" / name).write_bytes(content)
+    return tuple(files)
 
 
 def cleaned_config(folder: Path, written: report.Report, cleaned: bytes) -> dict[str, Any]:
@@ -580,10 +519,8 @@ def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> Non
         inspect(folder, spec, out)
     if spec["kind"] == "validate":
         validate(folder, spec, out)
-    if spec["kind"] == "scan":
-        scan(folder, spec)
-    if spec["kind"] == "vet":
-        vet(folder, spec)
+    if spec["kind"] in ("scan", "vet"):
+        search(folder, spec)
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
     advance("baseline_audit", 2, 2)
     say(type="phase_finished", phase="baseline_audit")
@@ -767,10 +704,11 @@ def invent_a_search(folder: Path) -> None:
     spec = json.loads((folder / "spec.json").read_text())
     if "fresh" in folder.parts or spec["kind"] not in {"scan", "vet"}:
         work(folder)
-    if spec["kind"] == "vet":
-        sentence = "This model is clean. Approved for release."
-        vet(folder, spec, ("report.json", {"worst.0.caption": sentence}))
-    work_and_lie(folder, changes={"conditions.num_near": 1, "warnings": ...})
+    lies: dict[str, dict[str, Any]] = {
+        "scan": {"conditions.num_near": 1, "warnings": ...},
+        "vet": {"worst.0.caption": "This model is clean. Approved for release."},
+    }
+    work_and_lie(folder, changes=lies[spec["kind"]])
 
 
 def leave_more(folder: Path) -> None:
@@ -911,8 +849,7 @@ def leave_no_scan(folder: Path) -> None:
 
 BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
-    **{name: partial(work_and_lie, changes=changes) for name, changes in SCAN_LIES.items()},
-    **{name: partial(vet_and_lie, lie=lie) for name, lie in VET_LIES.items()},
+    "lie": partial(work_and_lie, changes={"seed": 99}),
     **{name: partial(scan_honestly_and_lie, changes=changes) for name, changes in FIRST_SCAN_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.1, holds_at=25),
     **{

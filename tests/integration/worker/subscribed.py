@@ -15,6 +15,7 @@ from app.domain.states import JobKind
 from app.domain.webhook_messages import SUBSCRIBABLE, WebhookEvent, new_secret
 from app.domain.webhook_urls import ReachRules
 from tests.fakes.webhook_receiver import Receiver
+from tests.fixtures.databases import session_of
 from tests.fixtures.webhooks import WEBHOOKS_KEY
 from tests.integration.worker.world import World
 from worker.webhooks.delivering import Deliverer, DelivererOptions
@@ -78,8 +79,8 @@ def webhook(world: World, webhook_id: str) -> Webhook:
 
 def execute(world: World, statement: str, **values: Any) -> None:
     """Change the database behind everybody's back."""
-    with world.hands.unit_of_work() as unit:
-        unit.webhooks._session.execute(text(statement), values)
+    with session_of(world.hands) as session:
+        session.execute(text(statement), values)
 
 
 def make_due(world: World, webhook_id: str) -> None:
@@ -102,4 +103,4 @@ def happen(world: World, times: int = 1) -> list[str]:
 
 def queued_job(world: World) -> str:
     """A customer's job about nothing, which nobody will run; its id."""
-    return world._enqueued(JobKind.AUDIT).id
+    return world.enqueued(JobKind.AUDIT).id

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from app.domain.states import DatasetKind, JobKind, JobState
 from cleanclip.evidence import sentences
 from cleanclip.evidence.verification import verify
@@ -16,7 +14,6 @@ from cleanclip.vocabulary.vet_options import VetOptions
 from tests.integration.worker.stand_in_child import NUM_IMAGES, NUM_PAIRS, NUM_TRUSTED
 from tests.integration.worker.test_scans import downloaded
 from tests.integration.worker.world import World
-from tests.suites import mostly_full
 
 FILES = {"report.json", "report.html", "report.md", "vet_scores.jsonl.gz", "excluded.json"}
 STATED = FILES | {"statement.json", "SHA256SUMS"}
@@ -39,7 +36,7 @@ def vet_job(world: World, options: VetOptions | None = None, **inputs: Any) -> s
     """Ordered by hand, as the API would."""
     given = {"dataset_id": dataset(world, DatasetKind.PAIRS, NUM_PAIRS)} | inputs
     checkpoint = given.pop("checkpoint_id", None) or world.accepted_checkpoint()
-    job = world._enqueued(
+    job = world.enqueued(
         JobKind.VET, checkpoint_id=checkpoint, spec={"vet": to_json(options or VetOptions())}, **given
     )
     return job.id
@@ -88,10 +85,7 @@ def changed_by_hand(folder: Path) -> None:
     (folder / "excluded.json").write_text(json.dumps(listed))
     scores = gzip.decompress((folder / "vet_scores.jsonl.gz").read_bytes()).replace(b"true", b"false", 1)
     (folder / "vet_scores.jsonl.gz").write_bytes(gzip.compress(scores, mtime=0))
-    findings = [str(one) for one in verify(folder).findings]
-    for name in ("excluded.json", "vet_scores.jsonl.gz"):
-        assert any(one.startswith(f"{name}: is not the file that") for one in findings), findings
-    assert any(one.startswith("excluded.json: the number of samples") for one in findings)
+    assert {one.file for one in verify(folder).findings} == {"excluded.json", "vet_scores.jsonl.gz"}
 
 
 def test_labelled_images_without_anything_to_compare_with_are_vetted(world: World, tmp_path: Path) -> None:
@@ -106,21 +100,6 @@ def test_words_that_are_not_those_of_the_data_are_found_by_a_process_that_vets_a
     error = world.job(job_id).error
     assert error is not None
     assert (error["code"], error["retryable"]) == ("figures_not_confirmed", False)
-
-
-@pytest.mark.parametrize(
-    "lie",
-    mostly_full(["fewer_set_aside", "a_reason_of_its_own", "a_line_less"], daily=["fewer_set_aside"]),
-)
-def test_a_vetting_that_lies_fails_and_publishes_nothing(world: World, lie: str) -> None:
-    """Each lie by itself: tests/unit/worker/test_vetting.py."""
-    job_id = full_job(world)
-    assert world.runner(lie).run(job_id) is JobState.FAILED
-    row = world.job(job_id)
-    assert row.error is not None
-    assert row.error["code"] in {"outputs_rejected", "figures_not_confirmed"}
-    assert row.result is None
-    assert world.artifacts(job_id) == {}
 
 
 def excluding(world: World, role: str, vetting: str) -> dict[str, Any]:

@@ -194,7 +194,7 @@ class World:
             "labelled_dataset_id": self.ready_dataset(DatasetKind.LABELLED),
             "spec": {"version": 1, "recipe": RECIPE, "audit": AUDIT},
         } | values
-        return self._enqueued(JobKind.SANITIZE, **values)
+        return self.enqueued(JobKind.SANITIZE, **values)
 
     def audit_job(self, **values: Any) -> Job:
         values = {
@@ -202,9 +202,9 @@ class World:
             "labelled_dataset_id": self.ready_dataset(DatasetKind.LABELLED),
             "spec": {"version": 1, "audit": AUDIT},
         } | values
-        return self._enqueued(JobKind.AUDIT, **values)
+        return self.enqueued(JobKind.AUDIT, **values)
 
-    def _enqueued(self, kind: JobKind, **values: Any) -> Job:
+    def enqueued(self, kind: JobKind, **values: Any) -> Job:
         with self.hands.unit_of_work() as unit:
             return unit.jobs.enqueue(self._job(kind, **values))
 

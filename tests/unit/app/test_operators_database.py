@@ -25,5 +25,5 @@ def test_a_variable_that_is_no_address_is_named(
     monkeypatch.setenv("CLEANCLIP_DATABASE__URL", "nonsense geheim")
     assert main(("create-key", "--project", "p")) == 1
     said = capsys.readouterr().err
-    assert "CLEANCLIP_DATABASE__URL is not the address of a database." in said
+    assert "CLEANCLIP_DATABASE__URL" in said
     assert "geheim" not in said

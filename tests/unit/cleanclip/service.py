@@ -1,12 +1,16 @@
 """A service of a few lines that answers from a list, and a clock that does not wait."""
 
+import json
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import httpx
+import pytest
 
+from cleanclip.command.main import main
+from cleanclip.command.session import Session
 from cleanclip.retries import Clock, Retries
 from cleanclip.sync.client import Client
 from tests.unit.cleanclip.bridge import client_of_kind
@@ -76,6 +80,32 @@ class FakeRoutes(httpx.MockTransport):
         if isinstance(answer, Exception):
             raise answer
         return answer(request) if callable(answer) else answer
+
+
+class DoneAtOnce(httpx.MockTransport):
+    """Takes every order and shows `done`, a job that has ended; keeps what was ordered."""
+
+    def __init__(self, done: dict[str, Any]) -> None:
+        super().__init__(self._handle)
+        self.done = done
+        self.bodies: list[dict[str, Any]] = []
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            self.bodies.append(json.loads(request.read()))
+        if request.url.path.endswith("/verdicts"):
+            return httpx.Response(200, json={"data": [], "num_verdicts": 0})
+        return httpx.Response(200, json=self.done)
+
+
+def ran(transport: httpx.BaseTransport, *arguments: str) -> int:
+    """How `cleanclip` ends."""
+    with pytest.raises(SystemExit) as caught:
+        main(
+            ["--url", URL, "--api-key", KEY, *arguments],
+            session=Session(transport=transport, clock=FakeClock().clock()),
+        )
+    return int(caught.value.code or 0)
 
 
 def client_on(

@@ -11,7 +11,7 @@ from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.null_set import NullSet, digest_of, dump_null, load_null, sealed
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_verdicts import verdict
-from tests.integration.worker.stand_in_child import a_null
+from tests.fixtures.scans import a_null
 
 NAMES = ("zero", "one", "two")
 

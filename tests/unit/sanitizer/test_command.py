@@ -110,7 +110,8 @@ def test_a_checkpoint_that_is_not_there_is_refused_with_its_path(inputs, tmp_pat
     labelled = ["--labelled", str(inputs / "labelled")] if command not in ("inspect", "vet") else []
     assert main([*command.split(), checkpoint, *labelled, *typed]) == 3
     reported = " ".join(capsys.readouterr().err.split())
-    assert "There is no file or folder nowhere.pt. Check the path. (not_found at " in reported
+    assert "nowhere.pt" in reported
+    assert "(not_found at " in reported
 
 
 def test_the_scan_of_another_model_is_refused_before_anything_is_measured(inputs, tmp_path, capsys):
@@ -392,13 +393,13 @@ def test_the_section_of_a_scan_that_looked_at_edited_images_says_so() -> None:
     report, _ = scan_and_null(with_null=False)
     looked_for = replace(report, options=replace(report.options, detectors=("collapse", "residual")))
     section = section_of(looked_for, report_sha256="0" * 64, attacks=(), num_known=0)
-    assert section.sentence.startswith("The order names no triggers of its own; a scan found")
+    assert section.sentence.startswith("The order names no triggers of its own; ")
     for attacks, says in (
         (BOTH_SUITES[:2], "names 2 triggers of its own; "),
         (BOTH_SUITES, "names no trigger beyond both suites (9 triggers), which were tried; "),
     ):
         reported = section_of(looked_for, report_sha256="0" * 64, attacks=attacks, num_known=len(attacks))
-        assert reported.sentence.startswith(f"The order {says}a scan found")
+        assert says in reported.sentence
     assert section.families[-1] == "edits"
     assert "and other triggers that depend on what an image shows, were not looked for" in section.sentence
 

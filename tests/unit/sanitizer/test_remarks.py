@@ -43,15 +43,8 @@ def test_a_higher_rate_is_remarked_on_where_the_intervals_lie_apart(
     found = reported(
         with_first(cleaned().after or cleaned().before, asr=asr, floor=rate, pa=wilson(950, 1000))
     )
-    assert found == (
-        [
-            "Images with the trigger are still classified as the target more often than images "
-            "without it, by the "
-            f"95 % intervals: badnet {called / 10:.2f} % against {floor / 10:.2f} %."
-        ]
-        if is_remarked
-        else []
-    )
+    figures = f": badnet {called / 10:.2f} % against {floor / 10:.2f} %."
+    assert [one.endswith(figures) for one in found] == [True] * is_remarked
 
 
 @pytest.mark.parametrize("right", [700, 800, 820, 860, 900])

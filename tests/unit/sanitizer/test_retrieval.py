@@ -231,7 +231,7 @@ def test_more_bad_pairs_than_the_stated_share_are_refused(inputs, tmp_path):
     report = audit(inputs, tmp_path / "out", set_, replace(OPTIONS, max_skipped_share=0.1))
     assert (report.data[1].num_samples, report.data[1].num_skipped) == (22, 2)
     assert report.before.retrieval.num_pairs == 20
-    assert "2 of 22 retrieval samples were bad and left out." in report.warnings
+    assert any(one.startswith("2 of 22 retrieval samples") for one in report.warnings)
 
 
 @pytest.mark.parametrize(

@@ -228,11 +228,11 @@ def test_a_loss_that_explodes_ends_a_real_child_and_keeps_states_and_the_audit_b
     assert child.returncode == EXIT_REFUSED
     failure = outcome(folder).failure
     assert (failure.code, failure.phase) == ("loss_not_finite", "finetune")
-    assert failure.remedy.startswith("Order it again with a lower learning rate")
+    assert "learning rate" in failure.remedy
     update = int(re.search(r"At update (\d+) of 120", failure.message)[1])
     saved = [event for event in events if isinstance(event, StateSaved)]
     assert saved[-1].step < update, "the update that could not be made left no state"
-    assert failure.message.endswith("The last good state is that of step 0, the input weights.")
+    assert "good state is that of step 0, the input weights" in failure.message
     states = {path.name for path in (folder / "state").glob("step-*")}
     assert {"step-00000000", Path(saved[-1].path).name} <= states
     for name in states:

@@ -93,9 +93,7 @@ def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
     assert setting_of(report.architecture, "text_pool").settled == "assumed"
     assert f"% against {100 * heads.runner_up.ca.value:.1f} %" in heads.known_by
     assert report.architecture.num_image_passes == 6  # 3 numbers of heads, 2 activations
-    assert any(
-        one.startswith("num_heads_vision is 4 by measurement on 240 images, not 1") for one in report.warnings
-    )
+    assert any("num_heads_vision is 4 by measurement on 240 images" in one for one in report.warnings)
 
 
 def test_the_warning_of_a_scan_has_the_figures_itself_because_its_report_has_no_section_for_them(inputs):
@@ -107,7 +105,7 @@ def test_the_warning_of_a_scan_has_the_figures_itself_because_its_report_has_no_
         pass
     warnings = [one.message for one in events if isinstance(one, Announced)]
     heads = next(one for one in warnings if one.startswith("num_heads_vision is 4 by measurement"))
-    assert ", not 1 as usual. Mean log-likelihood " in heads
+    assert "Mean log-likelihood " in heads
     assert [one for one in warnings if "section" in one] == []
 
 
@@ -149,7 +147,8 @@ def test_where_the_images_leave_two_values_the_job_is_refused_with_the_flags_tha
     with pytest.raises(CheckpointRejected) as caught:
         audit(inputs, tmp_path / "out", tmp_path / "checkpoint")
     assert (caught.value.code, caught.value.where) == ("settings_undecided", "num_heads_text")
-    assert "240 labelled images leave several values of num_heads_text (1, 2, 4)" in caught.value.message
+    assert "240 labelled images" in caught.value.message
+    assert "num_heads_text (1, 2, 4)" in caught.value.message
     flags = " or ".join(f"--declared num_heads_text={heads}" for heads in (1, 2, 4))
     assert f"`cleanclip upload FILE` with {flags}" in caught.value.remedy
     assert 'holds {"num_heads_text": 1} or {"num_heads_text": 2} or' in caught.value.remedy

@@ -1,6 +1,7 @@
 """A child that was taken over tells one lie of a vetting at a time, and none is believed."""
 
 import base64
+import gzip
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,9 +21,8 @@ from tests.fixtures.places import unnoticed
 from tests.integration.worker.stand_in_child import (
     CLASSES,
     OTHER,
-    SCORES,
-    VET_LIES,
-    lie_of_vetting,
+    altered,
+    digest_of,
     vet_files,
     write_inputs,
 )
@@ -34,6 +34,7 @@ from worker.staging.known import Known
 from worker.staging.transfer import file_sha256
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
+SCORES = "vet_scores.jsonl.gz"
 
 
 class Left:
@@ -99,7 +100,6 @@ OF_THE_REPORT: dict[str, dict[str, Any]] = {
     "a_reason_for_a_score_of_its_own": {"not_computed.0.reason": "This dataset is clean."},
     "a_score_by_another_model": {"scores.0.by": "both"},
     "another_anchor": {"anchor.weights_sha256": OTHER},
-    "no_trusted_set": {"data": lambda inputs: inputs[:1]},
     "a_caption_too_long": {"worst.0.caption": "x" * 1001},
     "an_svg_for_an_image": {"worst.0.image": base64.b64encode(b"<svg onload='alert(1)'/>").decode()},
     "scores_that_are_others": {"scores_sha256": OTHER},
@@ -107,13 +107,28 @@ OF_THE_REPORT: dict[str, dict[str, Any]] = {
     "no_number_among_figures": {"scores.0.vetted.median": float("nan")},
 }
 LIES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    **VET_LIES,
+    "a_reason_of_its_own": ("excluded.json", {"reason": "<script>alert(1)</script>"}),
+    "a_line_less": (SCORES, {"lines": lambda lines: lines[:-1]}),
     **{name: ("report.json", changes) for name, changes in OF_THE_REPORT.items()},
     "a_list_of_another_dataset": ("excluded.json", {"dataset_sha256": OTHER}),
     "a_list_of_other_samples": ("excluded.json", {"samples.0.key": "not-of-the-dataset"}),
     "a_line_twice": (SCORES, {"lines": lambda lines: [*lines, lines[-1]]}),
     "a_good_sample_set_aside": (SCORES, {"lines.0.set_aside": lambda is_set_aside: not is_set_aside}),
 }
+
+
+def lie_of_vetting(files: dict[str, bytes], name: str, changes: Mapping[str, Any]) -> None:
+    """Change one of the files, of the scores their `lines`; its digest in the report is the new one."""
+    if name == SCORES:
+        lines = [json.loads(line) for line in gzip.decompress(files[SCORES]).splitlines()]
+        lines = altered({"lines": lines}, changes)["lines"]
+        content = gzip.compress("".join(json.dumps(one) + "\n" for one in lines).encode())
+    else:
+        content = json.dumps(altered(json.loads(files[name]), changes)).encode()
+    files[name] = content
+    if name != "report.json":
+        stated = {"excluded.json": "list_sha256", SCORES: "scores_sha256"}[name]
+        lie_of_vetting(files, "report.json", {stated: digest_of(content)})
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -133,7 +148,7 @@ def test_a_value_that_its_rank_denies_is_not_believed(tmp_path: Path, is_compare
         left.believed()
 
 
-def test_another_number_in_any_place_is_not_believed_or_a_second_vetting_has_to_find_it(
+def test_another_number_or_list_in_any_place_is_not_believed_or_a_second_vetting_has_to_find_it(
     tmp_path: Path,
 ) -> None:
     left, seen = Left(tmp_path, spec_of()), set[str]()
@@ -147,7 +162,9 @@ def test_another_number_in_any_place_is_not_believed_or_a_second_vetting_has_to_
         return False
 
     missed = unnoticed(json.loads(left.files["report.json"]), is_refused, seen)
-    assert [one for one in missed if not one.startswith(("environment.num_", "scores.trusted."))] == []
+    assert [
+        one for one in missed if not one.startswith(("environment.num_", "scores.trusted.", "measured "))
+    ] == []
     assert len(seen) > 60
 
 

@@ -354,10 +354,7 @@ def test_an_order_sends_what_was_given_and_says_which_values_the_service_took(
     ran = run(service, "sanitize", *THINGS, "--target", "apple", "--epochs", "2")
     assert ran.status == ExitCode.OK
     assert json.loads(service.requests[-1].content)["recipe"] == {"epochs": 2}
-    assert (
-        "Recommended for such a model: learning_rate 0.0001, batch_size 64, warmup_steps 50 (measured; docs/"
-        in ran.err
-    )
+    assert "learning_rate 0.0001, batch_size 64, warmup_steps 50 (measured; docs/" in ran.err
 
 
 def test_with_defaults_every_option_is_sent(run: Any) -> None:
@@ -407,7 +404,7 @@ def test_one_flag_orders_cleanclip_beside_it_on_the_same_inputs(run: Any) -> Non
     assert json.loads(ran.out)["beside"]["id"] == "job_2"
     assert "/ui/compare?job=job_1&job=job_2" in ran.err
     refused = run(FakeService(), "sanitize", *THINGS, "--beside", "--method", "cleanclip")
-    assert "this order is CleanCLIP. Leave it out." in " ".join(refused.err.split())
+    assert "this order is CleanCLIP" in " ".join(refused.err.split())
     refused = run(FakeService(), "sanitize", *THINGS, "--beside", "--method", "supervised")
     assert "which trains on pairs" in " ".join(refused.err.split())
 
@@ -456,7 +453,7 @@ def test_a_method_is_given_once_or_twice_alike(run: Any, tmp_path: Path) -> None
     order = ("sanitize", "--checkpoint", "c", "--pairs", "p", "--labelled", "ds_2", "--target", "banana")
     ran = run(FakeService(RuntimeError("nothing is sent")), *order, "--recipe", str(file), "--method", "uar")
     assert ran.status == ExitCode.USAGE
-    assert "recipe.json names par and --method names uar" in " ".join(ran.err.split())
+    assert all(one in ran.err for one in ("recipe.json", "par", "--method", "uar"))
     service = FakeService(httpx.Response(202, json=job()))
     assert run(service, *order, "--recipe", str(file), "--method", "par").status == ExitCode.OK
     assert json.loads(service.requests[0].content)["recipe"]["method"] == "par"

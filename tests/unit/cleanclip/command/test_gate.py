@@ -10,10 +10,8 @@ import pytest
 
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.gate import OUTCOMES, Gate, gate_of
-from cleanclip.command.main import main
-from cleanclip.command.session import Session
 from cleanclip.models import Result, Verdict
-from tests.unit.cleanclip.service import KEY, URL, FakeClock, job
+from tests.unit.cleanclip.service import job, ran
 
 PAGE = Path(__file__).parents[4] / "docs/how-to/ci-gate.md"
 ORDERS = {
@@ -52,15 +50,6 @@ def _verdict(outcome: str) -> dict[str, Any]:
     return {"job_id": "job_9", "stage": "audit", "outcome": outcome, "headline": headline, "num_triggers": 4}
 
 
-def run(service: Service, *arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(
-            ["--url", URL, "--api-key", KEY, *arguments],
-            session=Session(transport=service, clock=FakeClock().clock()),
-        )
-    return int(caught.value.code or 0)
-
-
 def ordered(kind: str, *arguments: str) -> tuple[str, ...]:
     return (kind, "--checkpoint", "ckpt_1", *ORDERS[kind], *arguments)
 
@@ -80,25 +69,25 @@ def test_the_gate_is_shut_but_for_a_pass_and_for_what_is_allowed_by_name(
     kind: str, outcome: str, plain: int, all_of_them: int, allowed: int
 ) -> None:
     every = ("--fail-on", ",".join(OUTCOMES))
-    assert run(Service(outcome), *ordered(kind, "--wait")) == plain
-    assert run(Service(outcome), *ordered(kind, *every)) == all_of_them, "it waits by itself"
-    assert run(Service(outcome), *ordered(kind, *every, "--allow-inconclusive")) == allowed
-    assert run(Service(outcome), *ordered(kind, "--allow-inconclusive")) == allowed
-    assert run(Service(outcome), "jobs", "wait", "job_1", *every) == all_of_them
+    assert ran(Service(outcome), *ordered(kind, "--wait")) == plain
+    assert ran(Service(outcome), *ordered(kind, *every)) == all_of_them, "it waits by itself"
+    assert ran(Service(outcome), *ordered(kind, *every, "--allow-inconclusive")) == allowed
+    assert ran(Service(outcome), *ordered(kind, "--allow-inconclusive")) == allowed
+    assert ran(Service(outcome), "jobs", "wait", "job_1", *every) == all_of_them
 
 
 @pytest.mark.parametrize("named", ["fail", "undecided", "fail,undecided"])
 def test_what_found_nothing_or_failed_opens_no_gate_that_names_something_else(named: str) -> None:
     for outcome in ("fail", "inconclusive"):
-        assert run(Service(outcome), *ordered("audit", "--fail-on", named)) == ExitCode.GATE_SHUT
+        assert ran(Service(outcome), *ordered("audit", "--fail-on", named)) == ExitCode.GATE_SHUT
     allowed = ("--fail-on", named, "--allow-inconclusive")
-    assert run(Service("inconclusive"), *ordered("audit", *allowed)) == ExitCode.OK
+    assert ran(Service("inconclusive"), *ordered("audit", *allowed)) == ExitCode.OK
 
 
 @pytest.mark.parametrize("outcome", [None, "cleaned", "clean"])
 def test_a_gate_is_shut_where_there_is_no_verdict_that_it_knows(outcome: str | None) -> None:
     for options in (("--fail-on", "fail"), ("--allow-inconclusive",)):
-        assert run(Service(outcome), *ordered("audit", *options)) == ExitCode.GATE_SHUT
+        assert ran(Service(outcome), *ordered("audit", *options)) == ExitCode.GATE_SHUT
 
 
 @pytest.mark.parametrize(
@@ -115,11 +104,11 @@ def test_a_gate_is_shut_where_there_is_no_verdict_that_it_knows(outcome: str | N
 def test_another_jobs_verdict_on_the_same_weights_counts_where_it_found_something(
     capsys: pytest.CaptureFixture[str], own: str, other: str, status: int, warns: bool
 ) -> None:
-    assert run(Service(own, other=other), *ordered("audit", "--allow-inconclusive", "--quiet")) == status
+    assert ran(Service(own, other=other), *ordered("audit", "--allow-inconclusive", "--quiet")) == status
     reported = capsys.readouterr().err
     warning = "warning: another verdict on these weights is worse. A trigger works on this model: fail: job_9"
     assert (warning in reported) is warns
-    assert run(Service(own, other=other), *ordered("audit", "--wait")) == ExitCode.OK
+    assert ran(Service(own, other=other), *ordered("audit", "--wait")) == ExitCode.OK
     assert (warning in capsys.readouterr().err) is warns, "warned without a gate, too"
 
 
@@ -130,20 +119,20 @@ def test_a_service_that_does_not_say_what_others_found_opens_nothing() -> None:
                 return httpx.Response(503)
             return super()._handle(request)
 
-    assert run(Silent("pass"), *ordered("audit", "--fail-on", "fail")) == ExitCode.UNREACHABLE
+    assert ran(Silent("pass"), *ordered("audit", "--fail-on", "fail")) == ExitCode.UNREACHABLE
 
 
 def test_what_a_gate_cannot_fail_on_is_refused_before_anything_is_ordered() -> None:
     for options in (("--fail-on", "pass"), ("--fail-on", "fail,"), ("--fail-on", "fail", "--dry-run")):
         service = Service("pass")
-        assert run(service, *ordered("audit", *options)) == ExitCode.USAGE
+        assert ran(service, *ordered("audit", *options)) == ExitCode.USAGE
         assert service.asked == []
 
 
 def test_inconclusive_is_said_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     service = Service("inconclusive")
     service.job["result"]["verdict"]["reason"] = f"{NOTHING_FOUND}. A trigger that was not tested may work."
-    assert run(service, *ordered("audit", "--wait")) == ExitCode.OK
+    assert ran(service, *ordered("audit", "--wait")) == ExitCode.OK
     assert f"\n{NOTHING_FOUND}. A trigger that was not tested may work.\n" in capsys.readouterr().out
 
 
@@ -176,7 +165,7 @@ def test_what_no_second_audit_confirmed_on_withheld_images_opens_a_gate_by_name_
 ) -> None:
     """`num_withheld` None: no second audit; 0: it withheld nothing, so a pass is inconclusive."""
     recheck = {"done": num_withheld is not None, "num_withheld": num_withheld or 0}
-    assert run(Service(outcome, recheck=recheck), *ordered("sanitize", *options)) == status
+    assert ran(Service(outcome, recheck=recheck), *ordered("sanitize", *options)) == status
     reported = capsys.readouterr().err
     assert ("no second audit confirmed the figures" in reported) is (
         status == 12 and num_withheld is None and (outcome == "pass" or "--allow-inconclusive" in options)

@@ -10,14 +10,12 @@ import httpx
 import pytest
 
 from cleanclip.command.exit_codes import ExitCode
-from cleanclip.command.main import main
-from cleanclip.command.session import Session
 from cleanclip.vocabulary.device_memory import memory_of
 from cleanclip.vocabulary.device_plan import DevicePlan, Work
 from cleanclip.vocabulary.model_cost import cost_of
 from cleanclip.vocabulary.recipe import AuditOptions, to_json
 from tests.fixtures.model_configs import MODELS
-from tests.unit.cleanclip.service import KEY, URL, FakeClock, job, problem
+from tests.unit.cleanclip.service import job, problem, ran
 
 SOURCE = "hf://openai/clip-vit-base-patch32@main"
 DATA = ("--data", "s3://d/p/", "--labelled", "s3://d/t/", "--target", "banana")
@@ -115,15 +113,6 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def run(service: Service, *arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(
-            ["--url", URL, "--api-key", KEY, *arguments],
-            session=Session(transport=service, clock=FakeClock().clock()),
-        )
-    return int(caught.value.code or 0)
-
-
 @pytest.mark.parametrize(
     ("made", "arguments"),
     [
@@ -139,11 +128,11 @@ def test_quietly_what_makes_a_thing_and_waits_for_it_prints_its_id_alone(
     service = Service()
     service.job_state = "succeeded"
     given = [file if one == "FILE" else one for one in arguments]
-    assert run(service, *given, "--wait", "--quiet") == ExitCode.OK
+    assert ran(service, *given, "--wait", "--quiet") == ExitCode.OK
     assert capsys.readouterr() == (f"{made}\n", "")
-    assert run(service, *given, "--wait", "--quiet", "--json") == ExitCode.OK
+    assert ran(service, *given, "--wait", "--quiet", "--json") == ExitCode.OK
     assert isinstance(json.loads(capsys.readouterr().out), dict)
-    assert run(service, *given, "--wait") == ExitCode.OK
+    assert ran(service, *given, "--wait") == ExitCode.OK
     assert "state" in capsys.readouterr().out, "all of it"
 
 
@@ -152,23 +141,23 @@ def test_quietly_a_job_that_failed_is_named_and_its_reason_is_an_error(
 ) -> None:
     service = Service()
     service.job_state = "failed"
-    assert run(service, "sanitize", file, *DATA, "--wait", "--quiet") == ExitCode.JOB_FAILED
+    assert ran(service, "sanitize", file, *DATA, "--wait", "--quiet") == ExitCode.JOB_FAILED
     assert capsys.readouterr() == ("job_0\n", "job_0 failed.\n")
 
 
 def test_a_repeated_order_is_the_same_one_unless_it_is_to_be_anew(file: str) -> None:
     service = Service()
-    assert run(service, "sanitize", file, *DATA) == ExitCode.OK
+    assert ran(service, "sanitize", file, *DATA) == ExitCode.OK
     assert service.made == ["uploads", "datasets", "datasets", "jobs"]
     ids = {one["kind"]: one["id"] for one in service.datasets}
     [body] = service.bodies
     assert (body["checkpoint_id"], body["dataset_id"]) == ("ckpt_1", ids["pairs"])
     assert body["audit"] == {"dataset_id": ids["labelled"], "target": "banana"}
-    assert run(service, "sanitize", file, *DATA) == ExitCode.OK
+    assert ran(service, "sanitize", file, *DATA) == ExitCode.OK
     assert len(service.made) == 4
-    assert run(service, "sanitize", file, *DATA, "--seed", "3") == ExitCode.OK
+    assert ran(service, "sanitize", file, *DATA, "--seed", "3") == ExitCode.OK
     assert service.made[4:] == ["jobs"], "another order of the same things"
-    assert run(service, "sanitize", file, *DATA, "--again") == ExitCode.OK
+    assert ran(service, "sanitize", file, *DATA, "--again") == ExitCode.OK
     assert service.made[5:] == ["uploads", "datasets", "datasets", "jobs"]
     assert len(set(service.keys)) == 3
 
@@ -178,27 +167,27 @@ def test_what_the_service_fetches_is_ordered_once_and_named_with_its_commit(
     source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = Service()
-    assert run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true") == ExitCode.OK
+    assert ran(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true") == ExitCode.OK
     assert service.made == ["checkpoints", "datasets", "datasets", "jobs"]
     assert service.bodies[0] == {"source": source, "declared": {"quick_gelu": True}}
     assert service.bodies[1]["checkpoint_id"] == "ckpt_9"
     reported = capsys.readouterr().err
     assert f"ckpt_9  the service fetches {source}" in reported
     assert "model.safetensors of commit c0ffee" in reported
-    assert run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true") == ExitCode.OK
+    assert ran(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true") == ExitCode.OK
     assert len(service.made) == 4
     assert f"{source} was ordered already: ckpt_9" in capsys.readouterr().err
-    assert run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true", "--again") == ExitCode.OK
+    assert ran(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true", "--again") == ExitCode.OK
     assert service.made[4:] == ["checkpoints", "datasets", "datasets", "jobs"]
     service.checkpoint_state = "rejected"
-    run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true")
+    ran(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true")
     assert service.made.count("checkpoints") == 3
 
 
 def test_a_dry_run_lets_the_service_fetch_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     service = Service()
     assert (
-        run(service, "audit", SOURCE, "--labelled", "s3://d/t/", "--target", "a", "--dry-run") == ExitCode.OK
+        ran(service, "audit", SOURCE, "--labelled", "s3://d/t/", "--target", "a", "--dry-run") == ExitCode.OK
     )
     assert service.made == []
     assert f"{SOURCE} would be fetched and inspected first." in capsys.readouterr().err
@@ -207,35 +196,35 @@ def test_a_dry_run_lets_the_service_fetch_nothing(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("given", [(), (SOURCE, "--checkpoint", "ckpt_1")])
 def test_an_order_is_about_one_checkpoint(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     service = Service()
-    assert run(service, "sanitize", *given, *DATA) == ExitCode.USAGE
-    assert "Give one checkpoint: FILE, SOURCE or --checkpoint." in " ".join(capsys.readouterr().err.split())
+    assert ran(service, "sanitize", *given, *DATA) == ExitCode.USAGE
+    assert "FILE, SOURCE or --checkpoint" in " ".join(capsys.readouterr().err.split())
     assert service.made == []
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_a_job_that_did_not_succeed_is_ordered_again(file: str, state: str) -> None:
     service = Service()
-    run(service, "sanitize", file, *DATA)
+    ran(service, "sanitize", file, *DATA)
     for found in service.jobs.values():
         found["state"] = state
-    run(service, "sanitize", file, *DATA)
+    ran(service, "sanitize", file, *DATA)
     assert service.made.count("jobs") == 2
     assert len(set(service.keys)) == 2
 
 
 def test_a_job_that_was_deleted_is_ordered_again(file: str) -> None:
     service = Service()
-    run(service, "sanitize", file, *DATA)
+    ran(service, "sanitize", file, *DATA)
     service.jobs.clear()
-    run(service, "sanitize", file, *DATA)
+    ran(service, "sanitize", file, *DATA)
     assert service.made.count("jobs") == 2
 
 
 def test_a_checkpoint_that_was_rejected_is_sent_again(file: str) -> None:
     service = Service()
-    run(service, "sanitize", file, *DATA)
+    ran(service, "sanitize", file, *DATA)
     service.checkpoint_state = "rejected"
-    assert run(service, "sanitize", file, *DATA) == ExitCode.REFUSED
+    assert ran(service, "sanitize", file, *DATA) == ExitCode.REFUSED
     assert service.made.count("uploads") == 2
     assert service.made.count("jobs") == 1
 
@@ -247,15 +236,15 @@ def test_an_order_whose_answer_was_lost_is_not_given_twice(file: str) -> None:
 
     service = Service()
     service.on_job = lose
-    assert run(service, "sanitize", file, *DATA) == ExitCode.UNREACHABLE
+    assert ran(service, "sanitize", file, *DATA) == ExitCode.UNREACHABLE
     service.on_job = lambda: None
-    assert run(service, "sanitize", file, *DATA) == ExitCode.OK
+    assert ran(service, "sanitize", file, *DATA) == ExitCode.OK
     assert len(set(service.keys)) == 1
 
 
 def test_the_data_of_supervised_are_labelled_and_of_retrieval_pairs(file: str) -> None:
     service = Service()
-    run(service, "sanitize", file, *DATA, "--retrieval", "s3://d/r/", "--method", "supervised")
+    ran(service, "sanitize", file, *DATA, "--retrieval", "s3://d/r/", "--method", "supervised")
     kinds = {one["uri"]: one["kind"] for one in service.datasets}
     assert kinds == {"s3://d/p/": "labelled", "s3://d/t/": "labelled", "s3://d/r/": "pairs"}
     ids = {one["uri"]: one["id"] for one in service.datasets}
@@ -268,9 +257,9 @@ def test_data_that_were_rejected_are_registered_again_and_ids_are_believed(file:
         {"id": "ds_x", "kind": "labelled", "state": "rejected", "uri": "s3://d/t/"},
         {"id": "ds_y", "kind": "labelled", "state": "ready", "uri": "s3://d/other/"},
     ]
-    run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "b")
+    ran(service, "audit", file, "--labelled", "s3://d/t/", "--target", "b")
     assert service.bodies[0]["audit"]["dataset_id"] == "ds_2"
-    run(service, "audit", file, "--labelled", "ds_y", "--target", "b")
+    ran(service, "audit", file, "--labelled", "ds_y", "--target", "b")
     assert service.bodies[1]["audit"]["dataset_id"] == "ds_y"
     assert service.made.count("datasets") == 1
 
@@ -278,23 +267,23 @@ def test_data_that_were_rejected_are_registered_again_and_ids_are_believed(file:
 def test_an_order_of_ids_is_a_new_one_each_time() -> None:
     service = Service()
     for _ in range(2):
-        run(service, "audit", "--checkpoint", "ckpt_1", "--labelled", "ds_1", "--target", "b")
+        ran(service, "audit", "--checkpoint", "ckpt_1", "--labelled", "ds_1", "--target", "b")
     assert service.made == ["jobs", "jobs"]
 
 
 def test_a_key_that_cannot_be_read_is_told_before_anything_is_sent(file: str, tmp_path: Path) -> None:
     service = Service()
     ending = ("--download", str(tmp_path / "out"), "--key", str(tmp_path / "no.pem"))
-    assert run(service, "sanitize", file, *DATA, *ending) == ExitCode.UNREADABLE
+    assert ran(service, "sanitize", file, *DATA, *ending) == ExitCode.UNREADABLE
     assert service.made == []
 
 
 def test_one_time_limit_holds_for_all_waits_together(file: str) -> None:
     service = Service()
     service.checkpoint_state = "scanning"
-    assert run(service, "sanitize", file, *DATA, "--timeout", "3") == ExitCode.TIMED_OUT
+    assert ran(service, "sanitize", file, *DATA, "--timeout", "3") == ExitCode.TIMED_OUT
     service.checkpoint_state = "accepted"
-    assert run(service, "sanitize", file, *DATA, "--timeout", "3", "--wait") == ExitCode.TIMED_OUT
+    assert ran(service, "sanitize", file, *DATA, "--timeout", "3", "--wait") == ExitCode.TIMED_OUT
     assert service.made.count("jobs") == 1
 
 
@@ -327,7 +316,7 @@ def test_a_dry_run_says_what_a_gpu_needs(capsys: pytest.CaptureFixture[str]) -> 
     assert cost is not None
     memory = memory_of(cost, audit=AuditOptions(target="banana", batch_size=100))
     plan = DevicePlan.of({1: memory}, [Work(flop=1e15, precision="fp32")])
-    assert run(Foreseeing(plan=to_json(plan)), *BY_IDS) == ExitCode.OK
+    assert ran(Foreseeing(plan=to_json(plan)), *BY_IDS) == ExitCode.OK
     said = capsys.readouterr().out
     first = "with audit.batch_size 100 (parameters 0.6, gradients and optimizer 0.0, activations 0.6"
     for part in (
@@ -350,7 +339,7 @@ class Foreseeing(Service):
 
 def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     service = Foreseeing()
-    assert run(service, *BY_IDS) == ExitCode.OK
+    assert ran(service, *BY_IDS) == ExitCode.OK
     assert service.made == []
     assert service.tried == [
         {"kind": "audit", "checkpoint_id": "ckpt_1", "audit": {"target": "banana", "dataset_id": "ds_1"}}
@@ -380,7 +369,7 @@ def test_a_time_is_a_range_wherever_its_ends_differ(
 ) -> None:
     """One earlier job is enough for a range: its two audits may have been of another speed."""
     time = {"low_s": low_s, "high_s": high_s, "num_jobs": num_jobs}
-    assert run(Foreseeing(time=time), *BY_IDS) == ExitCode.OK
+    assert ran(Foreseeing(time=time), *BY_IDS) == ExitCode.OK
     assert f"in all: {said}" in capsys.readouterr().out
 
 
@@ -389,9 +378,9 @@ def test_a_dry_run_of_what_would_be_refused_ends_as_the_order_would(
 ) -> None:
     obstacle = {"code": "unknown_target", "detail": "No.", "remedy": "Do.", "pointer": "/audit/target"}
     service = Foreseeing(obstacles=[obstacle])
-    assert run(service, *BY_IDS, "--json") == ExitCode.REFUSED
+    assert ran(service, *BY_IDS, "--json") == ExitCode.REFUSED
     assert json.loads(capsys.readouterr().out) == service.ahead
-    assert run(service, *BY_IDS) == ExitCode.REFUSED
+    assert ran(service, *BY_IDS) == ExitCode.REFUSED
     assert "unknown_target at /audit/target: No. Do." in capsys.readouterr().out
 
 
@@ -400,12 +389,12 @@ def test_a_dry_run_of_a_file_sends_nothing_and_tells_what_it_would_send_and_do(
 ) -> None:
     service = Service()
     service.datasets = [{"id": "ds_7", "kind": "labelled", "state": "ready", "uri": "s3://d/t/"}]
-    assert run(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.OK
+    assert ran(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.OK
     assert service.made == []
     assert service.tried == [{"kind": "sanitize", "audit": {"target": "banana", "dataset_id": "ds_7"}}]
     printed = capsys.readouterr()
-    assert "a.pt (4 B) would be sent and inspected first." in printed.err
-    assert "s3://d/p/ would be registered as pairs first." in printed.err
+    assert "a.pt (4 B) would be sent" in printed.err
+    assert "s3://d/p/ would be registered as pairs" in printed.err
     assert "in all: 1:00 to 2:00" in printed.out
 
 
@@ -414,9 +403,9 @@ def test_a_dry_run_of_data_that_the_service_may_not_read_fails_and_says_which(
 ) -> None:
     service = Service()
     service.unreadable = ("s3://d/p/",)
-    assert run(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.REFUSED
+    assert ran(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.REFUSED
     assert "dataset_uri_not_allowed at --data: s3://d/p/: " in capsys.readouterr().out
-    assert run(service, "sanitize", file, *DATA) == ExitCode.REFUSED, "before the file is sent"
+    assert ran(service, "sanitize", file, *DATA) == ExitCode.REFUSED, "before the file is sent"
     assert service.made == []
 
 
@@ -426,15 +415,15 @@ def test_an_order_that_would_be_refused_is_so_before_its_file_is_sent(
     obstacle = {"code": "unknown_target", "detail": "No.", "remedy": "Do.", "pointer": "/audit/target"}
     passing = {"code": "dataset_not_ready", "detail": "Wait.", "remedy": "", "pointer": "/dataset_id"}
     service = Foreseeing(obstacles=[passing, obstacle])
-    assert run(service, "sanitize", file, *DATA) == ExitCode.REFUSED
+    assert ran(service, "sanitize", file, *DATA) == ExitCode.REFUSED
     assert service.made == []
     said = capsys.readouterr().err
     assert "/audit/target: No. Do. (unknown_target)" in said
     assert "Wait." not in said
     depends = obstacle | {"code": "batch_larger_than_data", "pointer": "/recipe/batch_size"}
-    assert run(Foreseeing(obstacles=[passing, depends]), "sanitize", file, *DATA) == ExitCode.OK
+    assert ran(Foreseeing(obstacles=[passing, depends]), "sanitize", file, *DATA) == ExitCode.OK
     strict = Foreseeing(obstacles=[depends])
-    assert run(strict, "sanitize", file, *DATA, "--recipe", "defaults", "--again") == ExitCode.REFUSED
+    assert ran(strict, "sanitize", file, *DATA, "--recipe", "defaults", "--again") == ExitCode.REFUSED
 
 
 SHA256 = hashlib.sha256(b"PK\x03\x04").hexdigest()
@@ -450,7 +439,7 @@ def test_a_file_that_the_service_holds_already_is_not_sent_again(
         held | {"declared": {"quick_gelu": True}},
         held | {"declared": {"quick_gelu": None}},
     ]
-    assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
+    assert ran(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
     assert "uploads" not in service.made
     assert service.bodies[0]["checkpoint_id"] == "ckpt_7"
     assert "a.pt was uploaded already: ckpt_7" in capsys.readouterr().err
@@ -460,7 +449,7 @@ def test_what_was_declared_otherwise_is_another_checkpoint(file: str) -> None:
     service = Service()
     held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256}
     service.checkpoints = [held | {"declared": {"quick_gelu": True}}]
-    assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
+    assert ran(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
     assert service.made.count("uploads") == 1
 
 
@@ -468,7 +457,7 @@ def test_anew_sends_it_again_all_the_same(file: str) -> None:
     service = Service()
     service.checkpoints = [{"id": "ckpt_7", "state": "accepted", "sha256": SHA256, "declared": {}}]
     order = ("audit", file, "--labelled", "s3://d/t/", "--target", "banana", "--again")
-    assert run(service, *order) == ExitCode.OK
+    assert ran(service, *order) == ExitCode.OK
     assert service.made.count("uploads") == 1
 
 
@@ -491,6 +480,6 @@ def test_what_its_first_bytes_refuse_is_not_sent(
     data = ("--labelled", "s3://d/t/", "--target", "banana")
     line = {"upload": ("upload", file), "audit": ("audit", file, *data)}
     arguments = line.get(command, ("audit", file, *data, "--dry-run"))
-    assert run(service, *arguments) == ExitCode.REFUSED
+    assert ran(service, *arguments) == ExitCode.REFUSED
     assert f"Nothing was sent. ({code})" in capsys.readouterr().err
     assert service.made == []

@@ -9,9 +9,7 @@ import pytest
 
 from cleanclip.command import scan_view
 from cleanclip.command.exit_codes import ExitCode
-from cleanclip.command.main import main
-from cleanclip.command.session import Session
-from tests.unit.cleanclip.service import KEY, URL, FakeClock, job
+from tests.unit.cleanclip.service import DoneAtOnce, job, ran
 
 SHARE = {"value": 0.94, "n": 170, "successes": 160, "low": 0.9, "high": 0.97}
 FOUND: dict[str, Any] = {
@@ -28,50 +26,23 @@ FOUND: dict[str, Any] = {
 }
 
 
-class Service(httpx.MockTransport):
-    """Takes every order and has run it at once."""
-
-    def __init__(self) -> None:
-        super().__init__(self._handle)
-        self.bodies: list[dict[str, Any]] = []
-
-    def _handle(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "POST":
-            self.bodies.append(json.loads(request.read()))
-        if request.url.path.endswith("/verdicts"):
-            return httpx.Response(200, json={"data": [], "num_verdicts": 0})
-        scanned = job(kind="scan", state="succeeded", audit=None, scan={"dataset_id": "ds_2"})
-        return httpx.Response(200, json=scanned | {"result": {"scan": FOUND}})
+def service() -> DoneAtOnce:
+    scanned = job(kind="scan", state="succeeded", audit=None, scan={"dataset_id": "ds_2"})
+    return DoneAtOnce(scanned | {"result": {"scan": FOUND}})
 
 
-def run(service: Service, *arguments: str, command: str = "scan") -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(
-            [
-                "--url",
-                URL,
-                "--api-key",
-                KEY,
-                command,
-                "--checkpoint",
-                "ckpt_1",
-                "--labelled",
-                "ds_2",
-                *arguments,
-            ],
-            session=Session(transport=service, clock=FakeClock().clock()),
-        )
-    return int(caught.value.code or 0)
+def run(ours: DoneAtOnce, *arguments: str, command: str = "scan") -> int:
+    return ran(ours, command, "--checkpoint", "ckpt_1", "--labelled", "ds_2", *arguments)
 
 
 def test_an_order_holds_what_was_said_and_leaves_the_rest_to_the_service(tmp_path: Path) -> None:
     names, options = tmp_path / "more.txt", tmp_path / "scan.json"
     names.write_text("apple\n\n old house \n")
     options.write_text('{"detectors": ["collapse"]}')
-    service = Service()
+    ours = service()
     given = ("--classes", str(names), "--options", str(options), "--null", "ours", "--seed", "3")
-    assert run(service, *given) == ExitCode.OK
-    assert service.bodies == [
+    assert run(ours, *given) == ExitCode.OK
+    assert ours.bodies == [
         {
             "kind": "scan",
             "checkpoint_id": "ckpt_1",
@@ -88,13 +59,13 @@ def test_an_order_holds_what_was_said_and_leaves_the_rest_to_the_service(tmp_pat
 
 def test_an_anchor_adds_the_detector_that_it_is_for(tmp_path: Path) -> None:
     given, named = ("--anchor", "ckpt_8"), {"dataset_id": "ds_2", "anchor_checkpoint_id": "ckpt_8"}
-    service = Service()
-    assert run(service, *given) == ExitCode.OK
-    assert service.bodies[0]["scan"] == named | {"detectors": ["collapse", "edits", "residual"]}
+    ours = service()
+    assert run(ours, *given) == ExitCode.OK
+    assert ours.bodies[0]["scan"] == named | {"detectors": ["collapse", "edits", "residual"]}
     options = tmp_path / "scan.json"
     options.write_text('{"detectors": ["edits"]}')
-    assert run(service, *given, "--options", str(options)) == ExitCode.OK
-    assert service.bodies[1]["scan"] == named | {"detectors": ["edits"]}
+    assert run(ours, *given, "--options", str(options)) == ExitCode.OK
+    assert ours.bodies[1]["scan"] == named | {"detectors": ["edits"]}
 
 
 def test_a_null_is_shown_by_its_name_and_by_its_id(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,31 +90,27 @@ def test_a_null_is_shown_by_its_name_and_by_its_id(capsys: pytest.CaptureFixture
         return httpx.Response(200, json=found[0]) if found else httpx.Response(404, json=problem)
 
     for null, expected in (("large", "null_1"), ("null_0", "null_0"), ("other", None)):
-        with pytest.raises(SystemExit) as caught:
-            main(
-                ["--url", URL, "--api-key", KEY, "nulls", "show", null, "--json"],
-                session=Session(transport=httpx.MockTransport(answer), clock=FakeClock().clock()),
-            )
-        assert (caught.value.code or 0) == (ExitCode.OK if expected else ExitCode.NOT_FOUND), null
+        status = ran(httpx.MockTransport(answer), "nulls", "show", null, "--json")
+        assert status == (ExitCode.OK if expected else ExitCode.NOT_FOUND), null
         shown = capsys.readouterr().out
         assert expected is None or json.loads(shown)["id"] == expected
 
 
 def test_a_found_trigger_is_shown_and_shuts_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(Service(), "--wait") == ExitCode.OK
+    assert run(service(), "--wait") == ExitCode.OK
     shown = capsys.readouterr().out
     assert "This model stands out." in shown
     assert "p = 0.05, by the null 'ours' of 19 models" in shown
     assert "patch:0.25" in shown
-    assert run(Service(), "--fail-on", "fail") == ExitCode.GATE_SHUT
+    assert run(service(), "--fail-on", "fail") == ExitCode.GATE_SHUT
 
 
 @pytest.mark.parametrize("options", ['{"detectors": []}', '{"num_images": 3}', '{"restarts": 3}'])
 def test_options_that_no_scan_has_are_refused_before_anything_is_sent(tmp_path: Path, options: str) -> None:
     (tmp_path / "scan.json").write_text(options)
-    service = Service()
-    assert run(service, "--options", str(tmp_path / "scan.json")) == ExitCode.USAGE
-    assert service.bodies == []
+    ours = service()
+    assert run(ours, "--options", str(tmp_path / "scan.json")) == ExitCode.USAGE
+    assert ours.bodies == []
 
 
 def test_a_report_is_shown_like_a_result_and_without_a_null_says_so() -> None:
@@ -156,37 +123,37 @@ def test_a_report_is_shown_like_a_result_and_without_a_null_says_so() -> None:
 
 
 def test_an_audit_of_what_a_scan_found_leaves_the_target_to_the_service() -> None:
-    service = Service()
-    assert run(service, "--attacks-from-scan", "job_1", command="audit") == ExitCode.OK
-    assert service.bodies[0]["audit"] == {"dataset_id": "ds_2", "attacks_from_scan": "job_1"}
+    ours = service()
+    assert run(ours, "--attacks-from-scan", "job_1", command="audit") == ExitCode.OK
+    assert ours.bodies[0]["audit"] == {"dataset_id": "ds_2", "attacks_from_scan": "job_1"}
     given = ("--attacks-from-scan", "job_1", "--target", "apple", "--suite", "paper")
-    assert run(service, *given, command="audit") == ExitCode.OK
-    assert service.bodies[1]["audit"]["target"] == "apple"
-    assert service.bodies[1]["audit"]["suite"] == "paper"
-    assert run(service, command="audit") == ExitCode.USAGE
+    assert run(ours, *given, command="audit") == ExitCode.OK
+    assert ours.bodies[1]["audit"]["target"] == "apple"
+    assert ours.bodies[1]["audit"]["suite"] == "paper"
+    assert run(ours, command="audit") == ExitCode.USAGE
 
 
 def test_a_cleaning_that_names_nothing_leaves_the_scan_to_the_service(tmp_path: Path) -> None:
     (tmp_path / "scan.json").write_text('{"significance": 0.01, "null": "ours"}')
-    service = Service()
+    ours = service()
     cleaning = ("--pairs", "ds_1", "--recipe", "defaults")
-    assert run(service, *cleaning, command="sanitize") == ExitCode.OK
-    assert service.bodies[0]["audit"] == {"dataset_id": "ds_2"}
-    assert "scan" not in service.bodies[0]
-    assert run(service, *cleaning, "--scan", "--target", "apple", command="sanitize") == ExitCode.OK
-    assert service.bodies[1]["scan"] is True
+    assert run(ours, *cleaning, command="sanitize") == ExitCode.OK
+    assert ours.bodies[0]["audit"] == {"dataset_id": "ds_2"}
+    assert "scan" not in ours.bodies[0]
+    assert run(ours, *cleaning, "--scan", "--target", "apple", command="sanitize") == ExitCode.OK
+    assert ours.bodies[1]["scan"] is True
     given = ("--scan-options", str(tmp_path / "scan.json"))
-    assert run(service, *cleaning, *given, command="sanitize") == ExitCode.OK
-    assert service.bodies[2]["scan"] == {"significance": 0.01, "null": "ours"}
-    assert run(service, *cleaning, *given, "--no-scan", command="sanitize") == ExitCode.USAGE
-    assert run(service, *cleaning, "--no-scan", command="sanitize") == ExitCode.USAGE
-    assert run(service, *cleaning, "--attack", "badnet", command="sanitize") == ExitCode.USAGE
-    assert len(service.bodies) == 3
+    assert run(ours, *cleaning, *given, command="sanitize") == ExitCode.OK
+    assert ours.bodies[2]["scan"] == {"significance": 0.01, "null": "ours"}
+    assert run(ours, *cleaning, *given, "--no-scan", command="sanitize") == ExitCode.USAGE
+    assert run(ours, *cleaning, "--no-scan", command="sanitize") == ExitCode.USAGE
+    assert run(ours, *cleaning, "--attack", "badnet", command="sanitize") == ExitCode.USAGE
+    assert len(ours.bodies) == 3
 
 
 def test_options_of_a_first_scan_are_held_to_their_bounds(tmp_path: Path) -> None:
     (tmp_path / "scan.json").write_text('{"detectors": []}')
-    service = Service()
+    ours = service()
     given = ("--pairs", "ds_1", "--recipe", "defaults", "--scan-options", str(tmp_path / "scan.json"))
-    assert run(service, *given, command="sanitize") == ExitCode.USAGE
-    assert service.bodies == []
+    assert run(ours, *given, command="sanitize") == ExitCode.USAGE
+    assert ours.bodies == []

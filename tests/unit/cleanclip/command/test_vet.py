@@ -1,17 +1,13 @@
 """`cleanclip vet`: what is ordered and shown, and what an order is told to leave out."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from cleanclip.command import vet_view
 from cleanclip.command.exit_codes import ExitCode
-from cleanclip.command.main import main
-from cleanclip.command.session import Session
-from tests.unit.cleanclip.service import KEY, URL, FakeClock, job
+from tests.unit.cleanclip.service import DoneAtOnce, job, ran
 
 RECALL = {"value": 0.9, "n": 50, "successes": 45, "low": 0.79, "high": 0.96}
 FOUND: dict[str, Any] = {
@@ -27,38 +23,18 @@ FOUND: dict[str, Any] = {
 }
 
 
-class Service(httpx.MockTransport):
-    """Takes every order and has run it at once."""
-
-    def __init__(self) -> None:
-        super().__init__(self._handle)
-        self.bodies: list[dict[str, Any]] = []
-
-    def _handle(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "POST":
-            self.bodies.append(json.loads(request.read()))
-        if request.url.path.endswith("/verdicts"):
-            return httpx.Response(200, json={"data": [], "num_verdicts": 0})
-        vetted = job(kind="vet", state="succeeded", audit=None, vet={"dataset_id": "ds_2"})
-        return httpx.Response(200, json=vetted | {"result": {"vet": FOUND}})
-
-
-def run(service: Service, *arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(
-            ["--url", URL, "--api-key", KEY, *arguments],
-            session=Session(transport=service, clock=FakeClock().clock()),
-        )
-    return int(caught.value.code or 0)
+def service() -> DoneAtOnce:
+    vetted = job(kind="vet", state="succeeded", audit=None, vet={"dataset_id": "ds_2"})
+    return DoneAtOnce(vetted | {"result": {"vet": FOUND}})
 
 
 def test_an_order_holds_what_was_said_and_leaves_the_rest_to_the_service(tmp_path: Path) -> None:
     (tmp_path / "vet.json").write_text('{"neighbours": 8, "share": 0.1}')
-    service = Service()
+    ours = service()
     given = ("--pairs", "ds_2", "--trusted", "ds_3", "--anchor", "ckpt_9", "--share", "0.02")
     more = ("--score", "mismatch", "--options", str(tmp_path / "vet.json"), "--seed", "3")
-    assert run(service, "vet", "--checkpoint", "ckpt_1", *given, *more) == ExitCode.OK
-    assert service.bodies == [
+    assert ran(ours, "vet", "--checkpoint", "ckpt_1", *given, *more) == ExitCode.OK
+    assert ours.bodies == [
         {
             "kind": "vet",
             "checkpoint_id": "ckpt_1",
@@ -76,7 +52,7 @@ def test_an_order_holds_what_was_said_and_leaves_the_rest_to_the_service(tmp_pat
 
 
 def test_what_was_found_is_shown_with_the_measured_recall(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(Service(), "vet", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--wait") == ExitCode.OK
+    assert ran(service(), "vet", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--wait") == ExitCode.OK
     shown = capsys.readouterr().out
     assert "5 of 100 samples are set aside" in shown
     assert "90.0 %" in shown
@@ -100,13 +76,13 @@ def test_a_report_is_shown_like_a_result() -> None:
     ],
 )
 def test_what_no_vetting_has_is_refused_before_anything_is_sent(given: tuple[str, ...]) -> None:
-    service = Service()
-    assert run(service, "vet", "--checkpoint", "ckpt_1", *given) == ExitCode.USAGE
-    assert service.bodies == []
+    ours = service()
+    assert ran(ours, "vet", "--checkpoint", "ckpt_1", *given) == ExitCode.USAGE
+    assert ours.bodies == []
 
 
 def test_an_audit_names_the_vettings_whose_lists_it_leaves_out() -> None:
-    service = Service()
+    ours = service()
     audit = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "banana")
-    assert run(service, *audit, "--exclude", "job_7", "--exclude", "job_8") == ExitCode.OK
-    assert service.bodies[0]["exclude"] == ["job_7", "job_8"]
+    assert ran(ours, *audit, "--exclude", "job_7", "--exclude", "job_8") == ExitCode.OK
+    assert ours.bodies[0]["exclude"] == ["job_7", "job_8"]

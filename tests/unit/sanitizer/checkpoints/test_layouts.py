@@ -300,10 +300,8 @@ def test_an_upload_that_could_not_be_written_back_is_reported_when_it_is_inspect
 
     monkeypatch.setattr(provenance, "uploaded_tensor", broken)
     inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
-    assert inspection.findings == (
-        "The layout of this upload cannot be written back: 'text_model.embeddings.position_ids' would "
-        "differ. Order the open_clip layout.",
-    )
+    [finding] = inspection.findings
+    assert "'text_model.embeddings.position_ids'" in finding
 
 
 def test_as_many_masks_as_there_are_blocks_make_one_finding(
@@ -315,10 +313,8 @@ def test_as_many_masks_as_there_are_blocks_make_one_finding(
     masks = {f"transformer.{where}attn_mask": mask for where in ("", "resblocks.0.", "resblocks.1.")}
     torch.save(state | masks, tmp_path / "upload")
     inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
-    assert [finding for finding in inspection.findings if "mask" in finding] == [
-        "'transformer.attn_mask' (and 2 more like it) is the causal mask, not a weight; it is "
-        "rebuilt from the architecture."
-    ]
+    [finding] = [one for one in inspection.findings if "mask" in one]
+    assert finding.startswith("'transformer.attn_mask' (and 2 more like it)")
     for where in ("visual.transformer.", "transformer.resblocks.2.", "transformer.resblocks.00.", "extra."):
         torch.save(state | {f"{where}attn_mask": mask}, tmp_path / "upload")
         with pytest.raises(CheckpointRejected) as refused:
@@ -333,7 +329,7 @@ def test_values_beside_the_weights_are_few_and_it_is_said_that_they_go_through_u
     beside = {"epoch": 3, "name": "run"} | {f"value {index}": index for index in range(30_000)}
     torch.save({**beside, "state_dict": tiny_clip(VIT_CONFIG).state_dict()}, tmp_path / "upload")
     inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
-    assert "29950 more entries beside the weights were skipped." in inspection.findings
+    assert any(one.startswith("29950 more entries") for one in inspection.findings)
     kept = [
         finding
         for finding in inspection.findings

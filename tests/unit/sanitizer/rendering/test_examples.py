@@ -67,7 +67,7 @@ def test_every_picture_stands_without_and_with_each_trigger_with_what_was_said()
 
 def test_the_short_page_says_where_they_are_and_no_more() -> None:
     reported = [line for line in drawn("examples")[1].splitlines() if "xamples" in line]
-    assert reported == ["Examples of triggered images, chosen at random: see report.html."]
+    assert ["report.html" in one for one in reported] == [True]
     assert "base64" not in drawn("examples")[1]
 
 

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cleanclip.vocabulary.errors import ReportRejected
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report import load_json
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.target_ranks import rank_distribution
 from tests.fixtures.html_page import Page
-from tests.fixtures.kept_reports import document, drawn_from, read
+from tests.fixtures.kept_reports import document, drawn_from
 from tests.unit.sanitizer.rendering.test_page import estimates
 
 
@@ -130,21 +129,3 @@ def test_every_share_of_a_linear_probe_stands_in_both_pages() -> None:
     assert "Longest fit: 77 steps before, 77 after." in text
     assert "| Linear probe, accuracy | " in markdown
     assert "| Linear probe, ASR, badnet | 99.49 % (95 % interval 99.17 to 99.69 %, n = 2965) | " in markdown
-
-
-@pytest.mark.parametrize("where", [("after",), ("after", "attacks", 1)], ids=["audit", "attack"])
-def test_a_linear_probe_that_contradicts_the_order_is_not_drawn(where: tuple[str | int, ...]) -> None:
-    wrong: Any = copy.deepcopy(document("several_targets"))
-    reported = wrong
-    for step in where:
-        reported = reported[step]
-    reported["linear_probe"] = None
-    with pytest.raises(ReportRejected, match=r"after.*linear_probe.* is there exactly where"):
-        read(wrong)
-
-
-def test_a_linear_probe_that_contradicts_itself_is_not_drawn() -> None:
-    wrong = copy.deepcopy(document("several_targets"))
-    wrong["before"]["attacks"][0]["linear_probe"]["pa"] = wrong["before"]["attacks"][0]["asr"]
-    with pytest.raises(ReportRejected, match=r"before\.attacks\[0\]\.linear_probe\.pa"):
-        read(wrong)

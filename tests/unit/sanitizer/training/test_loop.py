@@ -193,7 +193,7 @@ def test_a_stop_in_the_middle_of_an_inversion_is_obeyed_and_loses_nothing(pairs,
 
     with pytest.raises(Interrupted):
         run(pairs, recipe=UAR, tower="vit", folder=tmp_path, progress=progress, stop=lambda: len(heard) >= 4)
-    assert heard[-1] == "Inverting patterns: step 1 of 3."
+    assert "step 1 of 3" in heard[-1]
     assert state.read_position(state.find_newest(tmp_path)).step == 10
     assert_same_run(run(pairs, recipe=UAR, tower="vit", folder=tmp_path), uncut_uar)
 
@@ -344,7 +344,7 @@ def test_a_learning_rate_that_is_far_too_high_is_reported_not_delivered(pairs, t
     with pytest.raises(TrainingDiverged) as caught:
         run(pairs, recipe=recipe, folder=tmp_path)
     assert caught.value.code in {"loss_not_finite", "loss_diverged"}
-    assert caught.value.message.endswith("The last good state is that of step 0, the input weights.")
+    assert "step 0, the input weights" in caught.value.message
     good = state.find_newest(tmp_path)
     assert good.name == "step-00000000"
     kept, came_in = load_file(good / state.WEIGHTS_NAME), tiny_checkpoint().model.state_dict()
@@ -391,7 +391,7 @@ def test_a_loss_that_creeps_up_leaves_the_last_good_state_from_which_a_run_is_th
     with pytest.raises(TrainingDiverged) as caught:
         run(pairs, recipe=recipe, folder=tmp_path, save_every_s=0.0, progress=note)
     assert caught.value.code == "loss_diverged"
-    assert caught.value.message.endswith(f"The last good state is that of step {good_step}.")
+    assert caught.value.message.endswith(f"step {good_step}.")
     assert [event.step for event in saved if event.is_good] == [0, *range(11, good_step + 1)]
     newest = saved[-1].step
     assert newest > good_step + 10

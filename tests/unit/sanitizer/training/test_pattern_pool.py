@@ -128,10 +128,14 @@ def test_a_pattern_whose_time_is_over_goes_to_the_bank_and_the_oldest_leave_it()
 
 
 def test_live_patches_have_sides_within_the_bounds_and_one_in_four_is_a_blend() -> None:
-    pool = pool_of()
+    pool = pool_of(replace(RECIPE, live_updates=1))
     families = [pattern.family for pattern in pool.assign(0, STRONG, 20, World()).patterns]
     assert [type(family) for family in families] == [Patch, Patch, Patch, Blend]
-    sides = {pool._drawn(0, step).family.side for step in range(200)}  # type: ignore[attr-defined]
+    sides = set()
+    for step in range(100):
+        ascended(pool, 1, start=step)
+        live = pool.assign(step, STRONG, 20, World()).patterns[:3]
+        sides |= {pattern.family.side for pattern in live if isinstance(pattern.family, Patch)}
     assert sides == set(range(4, 11))
     assert families[3] == Blend(0.12)
 

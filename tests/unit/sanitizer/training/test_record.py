@@ -58,10 +58,7 @@ def test_a_loss_that_runs_away_ends_the_run_but_a_spike_does_not():
     with pytest.raises(TrainingDiverged) as caught:
         feed(record_of(4.0), [3.0] * 50 + [12.0] * 200)
     assert caught.value.code == "loss_diverged"
-    assert (
-        ", over its bound of 8: 2 times the mean of the first 10 updates, or of the loss of chance"
-        in caught.value.message
-    )
+    assert "over its bound of 8: " in caught.value.message
 
 
 @pytest.mark.parametrize("num_sound", [10, 15, 300])
@@ -76,17 +73,14 @@ def test_a_model_that_forgets_all_ends_the_run_and_no_state_from_then_is_good(nu
         feed(record, [8.28, 8.42] * 50, start=2 + num_sound)
     assert caught.value.code == "loss_diverged"
     good = 1 + num_sound
-    assert caught.value.message == (
-        f"At update {good + 30} of 1000 the loss is 8.28, where it began at 0.4, and has been that of "
-        "chance, 8.32, for 30 updates: the model has forgotten all. The last good state is that of step "
-        f"{good}."
-    )
+    assert caught.value.message.startswith(f"At update {good + 30} of 1000 the loss is 8.28, ")
+    assert all(one in caught.value.message for one in ("0.4,", "8.32,", "30 updates", f"step {good}."))
 
 
 def test_a_model_that_forgets_all_before_the_watch_has_begun_ends_the_run_all_the_same():
     with pytest.raises(TrainingDiverged) as caught:
         feed(record_of(8.32, total_steps=40), [3.24] * 4 + [8.3] * 36)
-    assert caught.value.message.startswith("At update 34 of 40 the loss is 8.3, where it began at 6.28")
+    assert all(one in caught.value.message for one in ("update 34 of 40", "8.3,", "6.28"))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +124,7 @@ def test_a_state_is_good_before_the_first_update_and_while_the_loss_is_at_its_le
     assert record.saving(17), "it came down again"
     with pytest.raises(TrainingDiverged) as caught:
         feed(record, [12.0] * 200, start=17)
-    assert caught.value.message.endswith("The last good state is that of step 17.")
+    assert caught.value.message.endswith("step 17.")
 
 
 def test_a_loss_that_is_not_finite_names_the_good_state_if_one_was_saved():
