@@ -1,6 +1,6 @@
-"""Python client and command line of the service: `from cleanclip import Client`. Knows only the wire.
+"""Python client and command line of the service: `from cleanclip import Client`. Needs only the wire.
 
-`spec` is the vocabulary that all parts of the service share; `evidence` holds the offline checks of what it
+`vocabulary` is what all parts of the service share; `evidence` holds the offline checks of what it
 publishes. `Client` and `AsyncClient` load when first used, so that neither of those needs a network library.
 """
 

@@ -74,7 +74,7 @@ def list_of(
     column = next((one for one, dataset in data.items() if _digest(dataset) == digest), None)
     if column is None:
         raise exclusions.of_another_dataset(digest)
-    reported = (job.result or {})["vet"]
+    reported = (job.result or {})[job.kind]
     return column, {
         "job_id": job.id,
         "list_sha256": artifact.sha256,

@@ -82,7 +82,7 @@ class Kind:
     then_clean: tuple[str, str] | None = None
     """Where a cleaning can go by what it found: how the form's address names the job, and the button."""
     phase_titles: Mapping[str, str] = field(default_factory=dict)
-    """Of its phases that people call otherwise than those of other kinds."""
+    """Of its phases that no other kind has, or that people call otherwise there."""
     computes: tuple[str, ...]
     """The phases that a job may have between staging and publishing, in order."""
     only_if: Mapping[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)

@@ -70,6 +70,7 @@ TEXT_SCAN = Kind(
     title="Text scan",
     about="Look for words that, inserted into a text, lead texts of every class to one class.",
     page="text-scans",
+    phase_titles={"text_scan": "Look for words"},
     computes=("text_scan",),
     inputs=(SUSPECT, LABELLED),
     options=TextScanOptions,

@@ -115,6 +115,7 @@ VET = Kind(
     page="vettings",
     then_clean=("exclude", "Clean without these"),
     measures_model=False,
+    phase_titles={"vet": "Score every sample"},
     computes=("vet",),
     inputs=(SUSPECT, VETTED, TRUSTED, anchor("vet", USE_OF_ANCHOR)),
     options=VetOptions,

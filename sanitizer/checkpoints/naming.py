@@ -17,7 +17,7 @@ from sanitizer.checkpoints.second_models import PREFIXES
 from sanitizer.checkpoints.siglip_inference import is_siglip
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, causal_mask
 
-_PLAIN_CLIP = (
+PLAIN_CLIP = (
     "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, Hugging Face's CLIPModel, a SigLIP of "
     "fixed resolution, or an open_clip model with a published ConvNeXt, EVA, MobileCLIP, ViTamin or PE tower."
 )
@@ -30,7 +30,7 @@ _MASK = re.compile(r"(transformer\.(resblocks\.(?P<block>0|[1-9]\d{0,3})\.)?)?at
 _PATCHES = "vision_model.embeddings.patch_embedding.weight"
 OWN_TABLE = "text.token_embedding.weight"
 """Of a text tower that is a module of its own, as open_clip's `CustomTextCLIP` has it."""
-_FOREIGN = (
+FOREIGN = (
     ("visual.attn_pool.", "attentional_pool", "Its image tower has an attentional pooler (CoCa's)."),
     ("text_decoder.", "coca_model", "It is a CoCa model with a text decoder."),
     ("text.", "custom_text_tower", "Its text tower is a model of another library."),
@@ -104,17 +104,17 @@ def _common_prefix(names: Iterable[str]) -> str:
 def _naming(names: LazyTensors) -> str:
     of_siglip = is_siglip(names)
     _check_publisher(names)
-    for start, code, what in _FOREIGN:
+    for start, code, what in FOREIGN:
         if start == "text." and OWN_TABLE in names:
             continue
         if any(name.startswith(start) for name in names):
-            raise refusal(code, what, _PLAIN_CLIP, where=next(n for n in names if n.startswith(start)))
+            raise refusal(code, what, PLAIN_CLIP, where=next(n for n in names if n.startswith(start)))
     if any(".lora_" in name for name in names):
         raise refusal(
             "adapter_only", "It holds LoRA adapters.", "Merge the adapters into the model and save that."
         )
     if of_siglip and _PATCHES in names and len(names.parts[_PATCHES].shape) == 2:
-        raise refusal("siglip_naflex", "It is a SigLIP 2 for images of any shape (NaFlex).", _PLAIN_CLIP)
+        raise refusal("siglip_naflex", "It is a SigLIP 2 for images of any shape (NaFlex).", PLAIN_CLIP)
     has_text = OWN_TABLE in names or (not of_siglip and "token_embedding.weight" in names)
     has_vision = any(name.startswith("visual.") for name in names)
     if has_text and has_vision:
@@ -123,12 +123,12 @@ def _naming(names: LazyTensors) -> str:
     if WORD_TABLE in names and hf_vision:
         return "huggingface"
     if has_text or has_vision or hf_vision or WORD_TABLE in names:
-        raise refusal("one_tower_only", "It holds only one of CLIP's two towers.", _PLAIN_CLIP)
+        raise refusal("one_tower_only", "It holds only one of CLIP's two towers.", PLAIN_CLIP)
     first = excerpt(next(iter(names), "no tensor at all"), 60)
     raise refusal(
         "not_a_clip",
         f"Its tensors do not belong to a CLIP model; the first is '{first}'.",
-        _PLAIN_CLIP,
+        PLAIN_CLIP,
         where=first,
     )
 

@@ -96,7 +96,7 @@ def printable(text: str, limit: int = MAX_EXCERPT) -> str:
     return shown + "…" if len(text) > limit else shown
 
 
-_CODE_OF_REASON = {
+CODE_OF_REASON = {
     "no_caption": (
         "no_captions",
         'Pairs need a caption (.txt, or .json with a "caption") beside every image.',
@@ -105,7 +105,7 @@ _CODE_OF_REASON = {
     "no_label": ("no_labels", "Labelled samples need a .cls member with the index of the class."),
     "unknown_label": ("unknown_labels", "Labels must be indices or names of the lines of classnames.txt."),
 }
-_ANY_REASON = ("too_many_bad_samples", "Repair or remove these samples, or raise max_skipped_share.")
+ANY_REASON = ("too_many_bad_samples", "Repair or remove these samples, or raise max_skipped_share.")
 
 
 @dataclass
@@ -147,7 +147,7 @@ class SkipLedger:
         """The refusal; its code is that of the one reason that explains most of the skipped."""
         reason, count = next(iter(self.reasons.items()))
         explains_most = 2 * count > self.num_skipped
-        code, remedy = _CODE_OF_REASON.get(reason, _ANY_REASON) if explains_most else _ANY_REASON
+        code, remedy = CODE_OF_REASON.get(reason, ANY_REASON) if explains_most else ANY_REASON
         what = f"All {self.num_samples} samples are bad"
         if self.num_skipped < self.num_samples:
             what = (

@@ -22,10 +22,10 @@ from tools.reference import codes, commands, options, routes
 PAGES = reference.PAGES
 ANEW = "Write it again: make format; then fill what is empty in the last column by hand."
 DYNAMIC = {
-    "sanitizer/checkpoints/naming.py": 1,  # of the table _FOREIGN
+    "sanitizer/checkpoints/naming.py": 1,  # of the table FOREIGN
     "sanitizer/checkpoints/rejection.py": 1,  # `refusal` itself
     "sanitizer/data/labelled.py": 2,  # bad_class_names or bad_template
-    "sanitizer/data/skipping.py": 1,  # of the table _CODE_OF_REASON
+    "sanitizer/data/skipping.py": 1,  # of the table CODE_OF_REASON
     "cleanclip/vocabulary/null_set.py": 1,  # `null_refused` itself
     "sanitizer/rendering/checked_report.py": 1,  # `_rejected` itself
     "worker/publishing/first_scan.py": 1,  # what `audit_with` refused: literals of the library

@@ -99,12 +99,12 @@ REFUSALS = ROOT / "worker" / "refusals.json"
 _OF_CHILDREN = ("checkpoints", "datasets", "options", "training", "reports")
 """Sections whose codes a job's process may refuse with."""
 _OF_A_TABLE: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    "checkpoints": {one: (what, naming._PLAIN_CLIP) for _, one, what in naming._FOREIGN},
+    "checkpoints": {one: (what, naming.PLAIN_CLIP) for _, one, what in naming.FOREIGN},
     "datasets": {
         one: (f"Too many samples cannot be used. The most frequent reason: {MEANINGS[reason]}", remedy)
-        for reason, (one, remedy) in skipping._CODE_OF_REASON.items()
+        for reason, (one, remedy) in skipping.CODE_OF_REASON.items()
     }
-    | {skipping._ANY_REASON[0]: ("Too many samples cannot be used.", skipping._ANY_REASON[1])},
+    | {skipping.ANY_REASON[0]: ("Too many samples cannot be used.", skipping.ANY_REASON[1])},
     "jobs": {name: _BY_HAND[name] for name in ("child_crashed", "child_killed")},
 }
 """Codes that are kept beside what they are for, and raised from there."""

@@ -19,7 +19,6 @@ PHASES: Mapping[str, str] = {
     "final_audit": "Audit after cleaning",
     "rebound": "Train copies further",
     "scan": "Look for triggers",
-    "vet": "Score every sample",
     "publish": "Write and publish the results",
 }
 

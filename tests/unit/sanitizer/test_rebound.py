@@ -84,10 +84,7 @@ def without(inputs, tmp_path_factory):
 def test_curves_start_at_the_cleaned_model_and_go_through_every_ordered_step(done):
     _, report, _ = done
     reported = report.rebound
-    assert [(one.rate, one.learning_rate, one.seed) for one in reported.curves] == [
-        (1.0, 1e-3, 3),
-        (3.0, 3e-3, 3),
-    ]
+    assert [(one.rate, one.seed) for one in reported.curves] == [(1.0, 3), (3.0, 3)]
     for curve in reported.curves:
         assert [point.step for point in curve.points] == [0, 2, 5]
         assert curve.points[0].ca == report.after.ca
@@ -360,7 +357,7 @@ def test_relearning_needs_the_target_among_the_classes_that_are_trained(inputs, 
     [
         (("num_samples",), 23),
         (("curves", 0, "seed"), 4),
-        (("curves", 0, "learning_rate"), 2e-3),
+        (("curves", 0, "rate"), 2.0),
         (("curves", 0, "points", 1, "step"), 3),
         (("curves", 1, "points", 2, "attacks", 1, "asr", "n"), 7),
         (("curves", 0, "diverged_at"), 4),
