@@ -25,7 +25,6 @@ from app.services.orders import (
     SUSPECT,
     Order,
     as_invalid,
-    cautions,
     check_data,
     class_names,
     cost_by,
@@ -35,6 +34,7 @@ from app.services.orders import (
     recipe_source,
     refusals,
     usable_checkpoint,
+    warnings_ahead,
     with_recommended_values,
 )
 from app.services.phase_sentences import describe_phase
@@ -147,7 +147,7 @@ def look_ahead(
     found.refusals += refusals(order, checkpoints, rows, settings.worker)
     if order.scan is not None:
         _judge_scan(unit, order, checkpoints, rows.get(LABELLED), found)
-    found.warnings += cautions(order)
+    found.warnings += warnings_ahead(order)
     if order.audit is not None:
         labelled, trained = _classes(rows.get(LABELLED)), _classes(rows.get(MAIN))
         _judge_policy(unit, caller, order, found, labelled=labelled, num_labelled=load.num_labelled)

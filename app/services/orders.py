@@ -60,7 +60,7 @@ class Order:
     scan_section: ScanSection | None = None
     """What the report says of that scan."""
     cautions: tuple[str, ...] = ()
-    """What was to be reported of it to the order's reader, for a dry run."""
+    """What a dry run warns of, found when the order was read."""
     scan: ScanOptions | None = None
     """Also of a cleaning that scans first: what is found is then not known yet."""
     own: Any = None
@@ -176,10 +176,10 @@ def refusals(
         yield from map(as_invalid, device_memory.check_memory(memory, worker_bytes))
 
 
-def cautions(order: Order) -> Iterator[str]:
+def warnings_ahead(order: Order) -> Iterator[str]:
     """What the job's report would warn of, and the order tells."""
     for kind, facts in _facts(order, {}, {}):
-        yield from kind.cautions(facts)
+        yield from kind.warnings(facts)
 
 
 def _facts(

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class CheckedFolder:
     """One folder while it is looked at."""
 
-    folder: Path
+    path: Path
     sizes: Mapping[str, int] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -34,7 +34,7 @@ class CheckedFolder:
         if name not in self.sizes:
             return None
         try:
-            content = read_small(self.folder / name, max_bytes)
+            content = read_small(self.path / name, max_bytes)
             if self.sha256.get(name) == NOT_READ:
                 self.sha256[name] = hashlib.sha256(content).hexdigest()
             return parse(content)
@@ -57,4 +57,4 @@ class CheckedFolder:
             stated_size = stated_sizes.get(name)
             fits = size_bytes <= MAX_JSON_BYTES if stated_size is None else size_bytes == stated_size
             is_read = is_named and fits
-            self.sha256[name] = sha256_of(self.folder / name, size_bytes=size_bytes) if is_read else NOT_READ
+            self.sha256[name] = sha256_of(self.path / name, size_bytes=size_bytes) if is_read else NOT_READ

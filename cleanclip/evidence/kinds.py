@@ -38,13 +38,13 @@ _KINDS: Mapping[str, _Evidence] = {
     "scan": _Evidence(
         parse=scans.parse,
         check=scans.check,
-        beside=scans.check_files,
-        order=statement.compare_scan_order,
+        beside=lambda report, folder, _: scans.check_files(report, folder),
+        order=lambda report, facts, _: statement.compare_scan_order(report, facts),
     ),
     "vet": _Evidence(
         parse=vettings.parse,
         check=vettings.check,
-        beside=vetted_files.check_files,
+        beside=lambda report, folder, _: vetted_files.check_files(report, folder),
         order=statement.compare_options,
     ),
 }

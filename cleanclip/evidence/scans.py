@@ -124,9 +124,8 @@ def _same_fields(where: str, reported: Any, ours: Any) -> Iterator[Finding]:
             yield from same(f"{where}.{name}", getattr(reported, name), getattr(ours, name))
 
 
-def check_files(report: ScanReport, folder: CheckedFolder, document: object = None) -> Iterator[Finding]:
+def check_files(report: ScanReport, folder: CheckedFolder) -> Iterator[Finding]:
     """The null beside it."""
-    del document
     yield from check_null(report, folder.read(NULL_NAME, parse_null, MAX_NULL_BYTES))
 
 

@@ -236,9 +236,8 @@ def compare_options(
     )
 
 
-def compare_scan_order(report: ScanReport, facts: Observed, document: object = None) -> Iterator[Finding]:
+def compare_scan_order(report: ScanReport, facts: Observed) -> Iterator[Finding]:
     """Of a scan, also of one that a cleaning began with, what was ordered."""
-    del document
     null = None if report.null is None else {"name": report.null.name, "sha256": report.null.sha256}
     yield from claims.differing(
         ("seed", report.seed, facts.order.get("seed")),

@@ -57,9 +57,9 @@ class Verification:
 def verify(folder: Path, *, keys: Sequence[PublicKey] = (), input_file: Path | None = None) -> Verification:
     """Check everything. With `keys` the folder must be signed by one of them. Raises Unreadable."""
     check = _files(folder)
-    state, key_sha256 = _signature(check, keys, check.stated)
+    state, key_sha256 = _signature(check, keys)
     check.findings += _report(check)
-    fits_input = None if input_file is None else _input(check, input_file, check.stated)
+    fits_input = None if input_file is None else _input(check, input_file)
     return Verification(
         folder=folder,
         num_files=len(check.sizes),
@@ -97,9 +97,8 @@ def _unique(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(findings))
 
 
-def _signature(
-    check: CheckedFolder, keys: Sequence[PublicKey], stated: Statement | None
-) -> tuple[SignatureState, str | None]:
+def _signature(check: CheckedFolder, keys: Sequence[PublicKey]) -> tuple[SignatureState, str | None]:
+    stated = check.stated
     named = stated.predicate.observed.signing_key_sha256 if stated else None
     if SIGNATURE_NAME not in check.sizes:
         if named is not None:
@@ -146,7 +145,7 @@ def _key_beside(check: CheckedFolder) -> list[PublicKey]:
             )
         )
         return []
-    path = check.folder / PUBLIC_KEY_NAME
+    path = check.path / PUBLIC_KEY_NAME
     key = check.read(PUBLIC_KEY_NAME, partial(parse_key, path=path), MAX_KEY_BYTES)
     return [] if key is None else [key]
 
@@ -169,16 +168,16 @@ def _report(check: CheckedFolder) -> Iterator[Finding]:
         yield from statement.compare_report(check.stated, report, document)
 
 
-def _input(check: CheckedFolder, path: Path, stated: Statement | None) -> bool:
+def _input(check: CheckedFolder, path: Path) -> bool:
     try:
         status = path.stat()
     except OSError as error:
         raise Unreadable(f"{path} cannot be read: {error.strerror}.") from error
     if not stat.S_ISREG(status.st_mode):
         raise Unreadable(f"{path} cannot be read: it is not a plain file.")
-    if stated is None:
+    if check.stated is None:
         return False
-    came_in = stated.predicate.observed.checkpoint.upload
+    came_in = check.stated.predicate.observed.checkpoint.upload
     fits = status.st_size == came_in.size_bytes and sha256_of(path.resolve()) == came_in.digest.sha256
     if not fits:
         check.findings.append(

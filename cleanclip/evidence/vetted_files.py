@@ -86,16 +86,15 @@ def parse_list(content: bytes) -> Exclusions:
         raise Malformed(f"cannot be read: {error}") from error
 
 
-def check_files(report: VetReport, folder: CheckedFolder, document: object) -> Iterator[Finding]:
+def check_files(report: VetReport, folder: CheckedFolder) -> Iterator[Finding]:
     """The list and the scores that a vetting's report speaks of."""
-    del document
     yield from folder.missing(EXCLUDED_NAME, VET_SCORES_NAME)
     exclusions = folder.read(EXCLUDED_NAME, parse_list, MAX_LIST_BYTES)
     if exclusions is not None:
         yield from check_list(report, exclusions, folder.sha256[EXCLUDED_NAME])
     sha256 = folder.sha256.get(VET_SCORES_NAME, NOT_READ)
     if sha256 != NOT_READ:
-        yield from check_scores(report, exclusions, folder.folder / VET_SCORES_NAME, sha256)
+        yield from check_scores(report, exclusions, folder.path / VET_SCORES_NAME, sha256)
 
 
 def check_list(report: VetReport, exclusions: Exclusions, sha256: str) -> Iterator[Finding]:

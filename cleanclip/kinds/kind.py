@@ -117,7 +117,7 @@ class Kind:
     check: Callable[[Facts], Iterator[SanitizerError]] = lambda _: iter(())
     """Everything that is wrong with an order, or with what a child opened, as far as it is known. The `where`
     of an error is a place in the order, with dots, or the column of an input."""
-    cautions: Callable[[Facts], Iterator[str]] = lambda _: iter(())
+    warnings: Callable[[Facts], Iterator[str]] = lambda _: iter(())
     """What its report would warn of, and the order tells."""
     most_passes: Callable[[Any, Mapping[str, int]], int] = lambda spec, sizes: 0
     """Of a sample through the model, by the child's spec and the samples in each role: its time limit grows

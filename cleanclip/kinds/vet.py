@@ -93,7 +93,7 @@ def overlap(what: str, where: str = "trusted_dataset_id") -> DatasetRejected:
     )
 
 
-def cautions(facts: Facts) -> Iterator[str]:
+def warnings(facts: Facts) -> Iterator[str]:
     if TRUSTED.column not in facts.named:
         yield NO_TRUSTED
     if ANCHOR not in facts.named:
@@ -130,7 +130,7 @@ VET = Kind(
     engine="sanitizer.work.vetting",
     spec=VetSpec,
     check=check,
-    cautions=cautions,
+    warnings=warnings,
     most_passes=most_passes,
     leaves={
         REPORT_NAME: MAX_REPORT_BYTES,
