@@ -9,7 +9,7 @@
 #   TESTS=tests/unit    make test: all of these; ARGS="-k upload" for more of pytest
 #   MODEL=ViT-B-32.pt   make gpu: this checkpoint, DATA=/data with labelled/ and pairs/; DEVICE=cpu QUICK=1 without a GPU
 #   PARTS="audit scan"  make gpu: only these parts
-#   QUARTER=2           make test-all: only this quarter of the tests that `make test` leaves out
+#   EIGHTH=2            make test-all: only this eighth of the tests that `make test` leaves out
 #   PROCESSES=1         … in so many processes; three keep two cores busy, since a test often waits for another process
 
 SHELL := /bin/sh
@@ -23,7 +23,7 @@ RAW ?=
 CHECK ?=
 SEED ?=
 FAST ?=
-QUARTER ?=
+EIGHTH ?=
 DEVICE ?=
 MODEL ?=
 DATA ?=
@@ -58,7 +58,7 @@ test: install-dev  ## Run the tests; FAST=1 for the inner loop
 	@$(PYTEST) $(if $(FAST),$(FAST_TESTS),$(or $(TESTS),-m 'not full')) $(ARGS)
 
 test-all: install-dev  ## Run every test, also the long ones; keeps results in docs/test-all.json (before a release)
-	@$(PYTEST) $(if $(QUARTER),--quarter $(QUARTER)) --record-all $(ARGS)
+	@$(PYTEST) $(if $(EIGHTH),--eighth $(EIGHTH)) --record-all $(ARGS)
 
 reproduce: install-dev  ## Measure the paper's claims on small poisoned models: docs/reproduction/tables.md (hours; continues after an interruption)
 	@$(BIN)/python -m lab.reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \

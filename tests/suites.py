@@ -1,7 +1,7 @@
-"""Which tests run when: `make test` daily, `make test-all` before a release, in CI a quarter of the rest.
+"""Which tests run when: `make test` daily, `make test-all` before a release, in CI an eighth of the rest.
 
-A test marked `full` proves at length what a daily test proves once. `--quarter N` runs only those, and only
-the Nth of four shares of them. The shares take about equally long by docs/test-all.json, which keeps the last
+A test marked `full` proves at length what a daily test proves once. `--eighth N` runs only those, and only
+the Nth of eight shares of them. The shares take about equally long by docs/test-all.json, which keeps the last
 result of each file with such tests: `--record-all` writes those that were run. `--durations` also prints the
 seconds of each folder.
 """
@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "docs" / "test-all.json"
 SHARED = ("tests/browser/", "tests/docs/", "tests/end_to_end/")
-NUM_QUARTERS = 4
+NUM_SHARES = 8
 UNKNOWN_S = 20.0
 """For a file that the last result does not name."""
 
@@ -43,7 +43,7 @@ def pairs(one: Iterable[Any], other: Iterable[Any]) -> list[Any]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("suites")
     group.addoption(
-        "--quarter", type=int, choices=range(1, NUM_QUARTERS + 1), help="of the tests marked full"
+        "--eighth", type=int, choices=range(1, NUM_SHARES + 1), help="of the tests marked full"
     )
     group.addoption("--record-all", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
 
@@ -61,20 +61,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if (quarter := config.getoption("--quarter")) is None:
+    if (eighth := config.getoption("--eighth")) is None:
         return
     full = [item for item in items if item.get_closest_marker("full")]
     files = {_file(item.nodeid) for item in full}
-    turn = quarters(files, last_seconds())[quarter - 1]
+    turn = eighths(files, last_seconds())[eighth - 1]
     kept = [item for item in full if _file(item.nodeid) in turn]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 
 
-def quarters(files: set[str], seconds: dict[str, float]) -> list[set[str]]:
-    """Four shares of about the same duration: the longest file first, each to the shortest share."""
-    shares: list[set[str]] = [set() for _ in range(NUM_QUARTERS)]
-    sums = [0.0] * NUM_QUARTERS
+def eighths(files: set[str], seconds: dict[str, float]) -> list[set[str]]:
+    """Eight shares of about the same duration: the longest file first, each to the shortest share."""
+    shares: list[set[str]] = [set() for _ in range(NUM_SHARES)]
+    sums = [0.0] * NUM_SHARES
     for file in sorted(files, key=lambda file: (-seconds.get(file, UNKNOWN_S), file)):
         least = sums.index(min(sums))
         shares[least].add(file)
