@@ -54,6 +54,11 @@ def test_the_page_shows_failures_and_holds_no_broken_table(tmp_path: Path) -> No
     assert any("*quick*" in line for line in lines)
 
 
+def test_the_published_page_is_what_the_published_records_give(tmp_path: Path) -> None:
+    records.write_page(tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_bytes() == records.PAGE.read_bytes()
+
+
 def test_a_piece_is_done_once_however_often_the_drill_is_started(tmp_path: Path) -> None:
     calls: list[int] = []
 
