@@ -82,7 +82,7 @@ def start(
             for outcome in OUTCOMES:
                 ATTEMPTS.labels(kind.value, outcome)
             for phase in KINDS[kind].phases:
-                PHASE_SECONDS.labels(kind.value, phase)
+                PHASE_SECONDS.labels(kind.value, phase.name)
         for reason in EXIT_REASONS:
             CHILD_EXITS.labels(reason)
     if sweeper:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.domain.states import JobKind, JobPhase, PhaseState, phases_of
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from worker import metrics
 
@@ -62,16 +63,6 @@ class LossCurve:
             self._points = self._points[::-2][::-1]
 
 
-_WEIGHTS = {
-    JobPhase.STAGE: 3,
-    JobPhase.BASELINE_AUDIT: 12,
-    JobPhase.FINETUNE: 70,
-    JobPhase.FINAL_AUDIT: 12,
-    JobPhase.REBOUND: 20,
-    JobPhase.PUBLISH: 3,
-}
-_WEIGHT = 90
-"""Of the one phase in which any other kind of job does its work."""
 MAX_NOTES = 200
 """Per attempt; a child that chatters more is cut short."""
 _MAX_MESSAGE_CHARACTERS = 500
@@ -192,7 +183,7 @@ class Tracker:
             self._curve.hear(step, loss, total_steps)
 
     def _say(self, share: float, **values: Any) -> None:
-        weights = {phase: _WEIGHTS.get(phase, _WEIGHT) for phase in self._phases}
+        weights = {phase: KINDS[self._kind].phase(phase).weight for phase in self._phases}
         done: float = sum(weights[phase] for phase, s in self._phases.items() if s is PhaseState.SUCCEEDED)
         if self._phase is not None and self._phases[self._phase] is PhaseState.RUNNING:
             done += weights[self._phase] * min(1.0, max(0.0, share))

@@ -52,16 +52,16 @@ def _shown(kind: str, ahead: DryRun) -> DryRunOut:
     return DryRunOut.model_validate(
         {
             "kind": kind,
-            "recipe": None if ahead.load.recipe is None else to_json(ahead.load.recipe),
+            "recipe": None if ahead.recipe is None else to_json(ahead.recipe),
             "recipe_source": None if ahead.recipe_source is None else to_json(ahead.recipe_source),
             "plan": None if ahead.plan is None else to_json(ahead.plan),
             "phases": [
                 PhaseAheadOut.model_validate(
                     {
-                        "name": one.phase.value,
+                        "name": one.phase.name,
                         "does": one.does,
                         "amount": one.amount,
-                        "unit": one.unit,
+                        "unit": one.phase.unit,
                         "time": _span(one.span),
                     }
                 )

@@ -112,7 +112,7 @@ class UploadPurpose(StrEnum):
 
 def phases_of(kind: JobKind, spec: Mapping[str, Any] | None = None) -> tuple[JobPhase, ...]:
     """The phases of a job of that kind, in order. `spec`: what was ordered; None: the parts that all have."""
-    return tuple(map(JobPhase, KINDS[kind].phases_of(spec)))
+    return tuple(JobPhase(one.name) for one in KINDS[kind].phases_of(spec))
 
 
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {

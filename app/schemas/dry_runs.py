@@ -6,6 +6,7 @@ from pydantic import Field
 
 from app.schemas.common import WireOut
 from app.schemas.jobs import KindName, PhaseName
+from cleanclip.kinds.phase import Unit
 from cleanclip.vocabulary.device_plan import DevicePlan
 from cleanclip.vocabulary.recipe import Recipe
 from cleanclip.vocabulary.recommended import RecipeSource
@@ -28,7 +29,7 @@ class PhaseAheadOut(WireOut):
     name: PhaseName
     does: str = Field(description="One sentence for people.")
     amount: int | None
-    unit: Literal["bytes", "images", "samples", "passes", "texts", "jobs"] = Field(
+    unit: Unit = Field(
         description="What the time is proportional to: `images` or `texts` that pass through a model, "
         "`samples` trained on, or `passes` of an image forward and backward."
     )

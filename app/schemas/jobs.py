@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     PhaseName = str
 else:
     KindName = Literal[tuple(PUBLIC)]
-    PhaseName = Literal[tuple(dict.fromkeys(phase for kind in PUBLIC.values() for phase in kind.phases))]
+    PhaseName = Literal[tuple(dict.fromkeys(phase.name for kind in PUBLIC.values() for phase in kind.phases))]
 
 
 class PhaseOut(WireOut):

@@ -138,8 +138,7 @@ class OrderIn(WireIn):
     def asked(self) -> dict[str, Any]:
         """What the use case is asked for besides: fields of `app.services.orders.Order`."""
         kind = KINDS[self.kind]
-        assert kind.options is not None, "a kind that is ordered has some"
-        return {"own": _part(kind.options, getattr(self, kind.option_part))}
+        return {"parts": {kind.option_part: _part(kind.options, getattr(self, kind.option_part))}}
 
 
 class JudgedJobIn(OrderIn):
@@ -188,12 +187,14 @@ class JudgedJobIn(OrderIn):
     def asked(self) -> dict[str, Any]:
         audit, beside, first = self.audit.options(), self.audit.attacks, self.first_scan
         asked: dict[str, Any] = {name: getattr(self, name) for name in ("policy", "policy_name", "exclude")}
+        parts: dict[str, Any] = {}
         if first is not None:
             beside = beside or BOTH_SUITES
             audit = replace(audit, attacks=beside)
-            asked |= {"scan": first.options(), "null": first.null, "cautions": (SCANS_FIRST,)}
+            parts["scan"] = first.options()
+            asked |= {"null": first.null, "cautions": (SCANS_FIRST,)}
         found = {"attacks_from_scan": self.audit.attacks_from_scan, "attacks_beside": beside}
-        return asked | found | {"audit": audit}
+        return asked | found | {"parts": parts | {"audit": audit}}
 
 
 class SanitizeJobIn(JudgedJobIn):
@@ -233,8 +234,9 @@ class SanitizeJobIn(JudgedJobIn):
         return self.scan if isinstance(self.scan, FirstScan) else FirstScan()
 
     def asked(self) -> dict[str, Any]:
-        how = {"recipe": self.recipe, "recipe_given": self._recipe_given, "output_layout": self.output_layout}
-        return super().asked() | how
+        asked = super().asked()
+        how = {"recipe_given": self._recipe_given, "output_layout": self.output_layout}
+        return asked | how | {"parts": {"recipe": self.recipe} | asked["parts"]}
 
 
 class AuditJobIn(JudgedJobIn):
@@ -251,12 +253,11 @@ class ScanJobIn(OrderIn):
     scan: JobScan
 
     def asked(self) -> dict[str, Any]:
-        return {"scan": self.scan.options(), "null": self.scan.null}
+        return super().asked() | {"null": self.scan.null}
 
 
 def _order_of(kind: Kind) -> type[OrderIn]:
     """The body of a kind that has none above: what it reads, and its options with what is read for them."""
-    assert kind.options is not None, "a kind that is ordered has some"
     whole: dict[str, Any] = {"kind": (Literal[kind.name], ...)}
     part: list[Any] = []
     for one in kind.inputs:

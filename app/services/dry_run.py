@@ -13,11 +13,11 @@ from app.db.models.assets import Checkpoint, Dataset
 from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError
-from app.domain.states import DatasetKind, JobPhase, phases_of
+from app.domain.states import DatasetKind
 from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.earlier_jobs import load_of, measured_by
-from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, shipped_span, span_of, sum_of
+from app.services.estimates import Measured, Span, shipped_span, span_of, sum_of
 from app.services.orders import (
     ANCHOR,
     LABELLED,
@@ -37,8 +37,9 @@ from app.services.orders import (
     warnings_ahead,
     with_recommended_values,
 )
-from app.services.phase_sentences import describe_phase
 from app.settings import Settings
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.phase import Load, Phase
 from cleanclip.vocabulary.cautions import (
     TrainedClasses,
     before_audit,
@@ -52,7 +53,7 @@ from cleanclip.vocabulary.device_memory import SPREAD, sharing
 from cleanclip.vocabulary.device_plan import DevicePlan, Work
 from cleanclip.vocabulary.errors import OptionsRejected
 from cleanclip.vocabulary.model_cost import NO_PLAN, ModelCost, has_no_plan
-from cleanclip.vocabulary.recipe import AuditOptions, to_json
+from cleanclip.vocabulary.recipe import AuditOptions, Recipe, to_json
 from cleanclip.vocabulary.recommended import RecipeSource
 from cleanclip.vocabulary.scan_options import MIN_SEARCHED
 from cleanclip.vocabulary.scan_section import MOST_FOUND
@@ -65,10 +66,9 @@ MOST_COMPARED_CHARACTERS = 200_000
 class PhaseAhead:
     """What a phase computes; `span` None: nothing tells how long that takes."""
 
-    phase: JobPhase
+    phase: Phase
     does: str
     amount: int | None
-    unit: Unit
     span: Span | None
 
 
@@ -77,9 +77,9 @@ class DryRun:
     """`refusals`: the order would not be taken, or the job would fail. `warnings`: it would say so itself,
     or there is no plan of the model."""
 
-    load: Load
+    recipe: Recipe | None
     recipe_source: RecipeSource | None
-    """Where the values of `load.recipe` are from."""
+    """Where its values are from."""
     plan: DevicePlan | None
     """Of a GPU; None where the model is not known."""
     phases: tuple[PhaseAhead, ...]
@@ -130,13 +130,10 @@ def look_ahead(
         lists = vettings.lists(unit, caller.project_id, order, rows) or {}
     is_known = len(checkpoints) == len(named) > 0
     load = load_of(
+        KINDS[order.kind],
         sum(one.size_bytes for one in checkpoints.values()) if is_known else None,
         datasets,
-        recipe=order.recipe,
-        audit=order.audit,
-        scan=order.scan,
-        text_scan=order.text_scan,
-        vet=order.vet,
+        parts=order.parts,
         num_found=MOST_FOUND if order.scan is not None and order.audit is not None else 0,
         has_anchor=ANCHOR in order.ids,
         lists=lists,
@@ -150,7 +147,7 @@ def look_ahead(
     found.warnings += warnings_ahead(order)
     if order.audit is not None:
         labelled, trained = _classes(rows.get(LABELLED)), _classes(rows.get(MAIN))
-        _judge_policy(unit, caller, order, found, labelled=labelled, num_labelled=load.num_labelled)
+        _judge_policy(unit, caller, order, load, found, labelled=labelled)
         _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
     cost = cost_by(checkpoint)
@@ -158,7 +155,7 @@ def look_ahead(
         found.warnings.append(NO_PLAN)
     phases = tuple(_ahead(phase, order, load, measured, cost) for phase in _phases(order))
     return DryRun(
-        load=load,
+        recipe=order.recipe,
         recipe_source=recipe_source(order, checkpoint),
         plan=None if cost is None else _plan(order, load, checkpoint, cost),
         phases=phases,
@@ -168,14 +165,8 @@ def look_ahead(
     )
 
 
-def _phases(order: Order) -> tuple[JobPhase, ...]:
-    parts = {"audit": order.audit, "scan": order.scan}
-    return phases_of(order.kind, {name: to_json(part) for name, part in parts.items() if part is not None})
-
-
-def _audit_of(order: Order) -> AuditOptions:
-    assert order.audit is not None, "scans and vettings have none"
-    return order.audit
+def _phases(order: Order) -> tuple[Phase, ...]:
+    return KINDS[order.kind].phases_of({name: to_json(options) for name, options in order.parts.items()})
 
 
 def _plan(order: Order, load: Load, checkpoint: Checkpoint | None, cost: ModelCost) -> DevicePlan:
@@ -184,26 +175,25 @@ def _plan(order: Order, load: Load, checkpoint: Checkpoint | None, cost: ModelCo
         {number: memory_of(order, checkpoint, most_devices=number) for number in sorted({1, shared})},
         [
             Work(
-                flop=load.flop(phase, cost),
-                precision=load.precision_on_gpu(phase),
-                is_spread=phase is JobPhase.FINETUNE,
+                flop=phase.flop(load, cost),
+                precision=phase.precision_on_gpu(load),
+                is_spread=phase.is_spread,
             )
             for phase in _phases(order)
-            if UNIT_OF[phase] not in {"bytes", "jobs"}
+            if phase.computes
         ],
     )
 
 
 def _ahead(
-    phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured], cost: ModelCost | None
+    phase: Phase, order: Order, load: Load, measured: Sequence[Measured], cost: ModelCost | None
 ) -> PhaseAhead:
-    amount, unit = load.amount(phase), UNIT_OF[phase]
-    method, precision = None if order.recipe is None else order.recipe.method, load.precision(phase)
-    span = span_of(amount, unit, method, measured, precision=precision)
-    computes = unit not in {"bytes", "jobs"}
-    if span is None and cost is not None and computes and precision == "fp32":
-        span = shipped_span(load.num_images(phase), load.flop(phase, cost))
-    return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
+    amount, precision = phase.amount(load), phase.precision(load)
+    method = None if order.recipe is None else order.recipe.method
+    span = span_of(amount, phase.unit, method, measured, precision=precision)
+    if span is None and cost is not None and phase.computes and precision == "fp32":
+        span = shipped_span(phase.num_images(load), phase.flop(load, cost))
+    return PhaseAhead(phase=phase, does=phase.sentence(load), amount=amount, span=span)
 
 
 def _datasets(unit: UnitOfWork, caller: Caller, order: Order, answer: _Found) -> dict[str, ListedDataset]:
@@ -262,23 +252,23 @@ def _judge_policy(
     unit: UnitOfWork,
     caller: Caller,
     order: Order,
+    load: Load,
     answer: _Found,
     *,
     labelled: _Classes | None,
-    num_labelled: int | None,
 ) -> None:
+    audit: AuditOptions = load.parts["audit"]
     summary = labelled.summary if labelled is not None and order.recipe is not None else None
     with answer.noting():
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         is_cleaned, may_find = order.recipe is not None, order.scan is not None
-        audit = _audit_of(order)
         policies.check_order(
             policy,
             source,
             audit,
             summary=summary,
-            num_labelled=num_labelled,
+            num_labelled=load.num_labelled,
             recipe=order.recipe,
             may_find=may_find,
         )
@@ -298,7 +288,7 @@ def _judge_fit(
     those that are measured, and those of labelled images to train on."""
     labelled, trained = classes
     names = [] if labelled is None else labelled.names
-    probe = _audit_of(order).linear_probe
+    probe = load.parts["audit"].linear_probe
     if probe is not None and labelled and len(labelled.counts) == len(names) > 0:
         with answer.noting():
             check_folds(labelled.counts, names, probe.folds)

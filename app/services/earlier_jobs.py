@@ -5,7 +5,6 @@ machine ran them: the service does not keep which.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -13,75 +12,47 @@ from app.db.models.assets import Checkpoint
 from app.db.models.job import DATASET_COLUMNS, Job
 from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
-from app.domain.states import JobPhase, PhaseState
-from app.services.estimates import UNIT_OF, Load, Measured
-from app.services.orders import LABELLED, MAIN, RETRIEVAL, TRUSTED
-from cleanclip.kinds.catalogue import KINDS
-from cleanclip.vocabulary.recipe import AuditOptions, Recipe, parse, parse_recipe
-from cleanclip.vocabulary.scan_options import ScanOptions
-from cleanclip.vocabulary.text_scan_options import TextScanOptions
-from cleanclip.vocabulary.vet_options import VetOptions
+from app.domain.states import PhaseState
+from app.services.estimates import Measured
+from app.services.orders import LABELLED
+from cleanclip.kinds.catalogue import KINDS, PUBLIC
+from cleanclip.kinds.kind import Kind
+from cleanclip.kinds.phase import Load
+from cleanclip.vocabulary.recipe import parse
 
 MOST_JOBS = 20
 """The newest of them: a service is upgraded, and machines are exchanged."""
 
-_COUNTED = {one.name for one in fields(Load)}
-"""Parts of an order among them: how much other kinds compute is not known before."""
-
 
 def load_of(
+    kind: Kind,
     checkpoint_bytes: int | None,
     datasets: Mapping[str, ListedDataset],
     *,
-    recipe: Recipe | None = None,
-    audit: AuditOptions | None = None,
-    scan: ScanOptions | None = None,
-    text_scan: TextScanOptions | None = None,
-    vet: VetOptions | None = None,
+    parts: Mapping[str, Any],
     num_found: int = 0,
     has_anchor: bool = False,
     lists: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Load:
     """`datasets` by their columns; `checkpoint_bytes` None: not known. `lists`: what is left out,
     by what its dataset is used as."""
-
-    def left(count: int | None, *roles: str) -> int | None:
-        num_out = sum(int((lists or {}).get(role, {"num": 0})["num"]) for role in roles)
-        return None if count is None else max(0, count - num_out)
-
-    labelled = datasets.get(LABELLED)
+    sizes: dict[str, int] = {}
+    for one in kind.inputs:
+        listed = datasets.get(one.column)
+        if listed is not None and (summary := listed.row.summary) is not None:
+            num = int(summary["num_samples"]) + one.counts_bad * int(summary.get("num_skipped", 0))
+            num_out = sum(int((lists or {}).get(role, {"num": 0})["num"]) for role in {*one.roles.values()})
+            sizes[one.column] = max(0, num - num_out)
+    labelled, scan = datasets.get(LABELLED), parts.get("scan")
+    further = 0 if scan is None else len(scan.further_classes)
     return Load(
+        parts=parts,
+        sizes=sizes,
         num_bytes=_num_bytes(checkpoint_bytes, datasets),
-        num_labelled=left(_num_good(labelled), "labelled"),
-        num_classes=None if labelled is None else _num_classes(scan, labelled),
+        num_classes=None if labelled is None else (labelled.num_classes or 0) + further,
         num_found=num_found,
-        num_training=left(_num_all(datasets.get(MAIN)), "pairs", "training"),
-        num_retrieval=left(_num_good(datasets.get(RETRIEVAL)), "retrieval"),
-        num_trusted=_num_all(datasets.get(TRUSTED)),
-        recipe=recipe,
-        audit=audit,
-        scan=scan,
-        text_scan=text_scan,
-        vet=vet,
         has_anchor=has_anchor,
     )
-
-
-def _num_classes(scan: ScanOptions | None, dataset: ListedDataset) -> int:
-    return (dataset.num_classes or 0) + (0 if scan is None else len(scan.further_classes))
-
-
-def _num_good(dataset: ListedDataset | None) -> int | None:
-    summary = None if dataset is None else dataset.row.summary
-    return None if summary is None else int(summary["num_samples"])
-
-
-def _num_all(dataset: ListedDataset | None) -> int | None:
-    """Bad ones too: an epoch counts them, and trains on others in their place."""
-    num_good = _num_good(dataset)
-    if num_good is None or dataset is None or dataset.row.summary is None:
-        return None
-    return num_good + int(dataset.row.summary.get("num_skipped", 0))
 
 
 def _num_bytes(checkpoint_bytes: int | None, datasets: Mapping[str, ListedDataset]) -> int | None:
@@ -106,36 +77,35 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
 
 
 def _load_of_job(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDataset]) -> Load:
-    recipe = None if job.spec.get("recipe") is None else parse_recipe(job.spec["recipe"])
     parts = {
-        kind.name: parse(kind.options, job.spec[kind.name])
-        for kind in KINDS.values()
-        if kind.options is not None and kind.name in _COUNTED and job.spec.get(kind.name) is not None
+        kind.option_part: parse(kind.options, job.spec[kind.option_part])
+        for kind in PUBLIC.values()
+        if job.spec.get(kind.option_part) is not None
     }
     named = job.named(DATASET_COLUMNS)
-    its_data = {column: datasets[its_id] for column, its_id in named.items() if its_id in datasets}
     return load_of(
+        KINDS[job.kind],
         checkpoint_bytes,
-        its_data,
-        recipe=recipe,
-        **parts,
+        {column: datasets[its_id] for column, its_id in named.items() if its_id in datasets},
+        parts=parts,
         has_anchor=job.anchor_checkpoint_id is not None,
         lists=job.spec.get("exclude"),
     )
 
 
 def _phases(job: Job, load: Load) -> Iterator[Measured]:
-    recipe = load.recipe
-    for phase in job.phases:
-        seconds = _seconds(phase.get("started_at"), phase.get("finished_at"))
-        amount = load.amount(JobPhase(phase["name"]))
-        if phase["state"] != PhaseState.SUCCEEDED or seconds is None or not amount:
+    recipe = load.parts.get("recipe")
+    for row in job.phases:
+        seconds = _seconds(row.get("started_at"), row.get("finished_at"))
+        phase = KINDS[job.kind].phase(row["name"])
+        amount = phase.amount(load)
+        if row["state"] != PhaseState.SUCCEEDED or seconds is None or not amount:
             continue
         yield Measured(
             job_id=job.id,
-            unit=UNIT_OF[JobPhase(phase["name"])],
+            unit=phase.unit,
             method=None if recipe is None else recipe.method,
-            precision=load.precision(JobPhase(phase["name"])),
+            precision=phase.precision(load),
             seconds=seconds,
             amount=amount,
         )

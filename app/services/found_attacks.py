@@ -49,8 +49,7 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
         with naming("/audit/target"):
             audit = audit_with(order.audit, order.attacks_beside, report, known)
     return replace(
-        order,
-        audit=audit,
+        order.with_part("audit", audit),
         scan_section=section_of(
             report,
             report_sha256=digest,

@@ -27,7 +27,7 @@ from app.services.orders import (
 from app.services.trail import note
 from app.settings import QuotaSettings, WorkerSettings
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.vocabulary.recipe import to_json
+from cleanclip.vocabulary.recipe import AuditOptions, to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
 
@@ -43,18 +43,15 @@ def create(unit: UnitOfWork, caller: Caller, order: Order, worker: WorkerSetting
     data = usable_data(unit, caller.project_id, order)
     for refusal in refusals(order, checkpoints, data, worker):
         raise refusal
-    spec: dict[str, object] = {}
+    order = with_recommended_values(order, checkpoints.get(SUSPECT))
+    spec: dict[str, object] = {name: to_json(options) for name, options in order.parts.items()}
     if order.scan is not None:
-        spec |= nulls.scan_spec(unit, order, checkpoints, data[LABELLED])
-    if order.own is not None:
-        spec[KINDS[order.kind].option_part] = to_json(order.own)
-        if MAIN in data:
-            spec["data_kind"] = data[MAIN].kind.value
+        spec["null"] = nulls.kept(unit, order, checkpoints, data[LABELLED])
+    if MAIN in data and "data_kind" in KINDS[order.kind].spec_fields:
+        spec["data_kind"] = data[MAIN].kind.value
     if order.audit is not None:
-        suspect = checkpoints[SUSPECT]
-        order = with_recommended_values(order, suspect)
-        source = recipe_source(order, suspect)
-        spec |= _judged_spec(unit, caller, order, data[LABELLED])
+        source = recipe_source(order, checkpoints[SUSPECT])
+        spec |= _judged_spec(unit, caller, order, order.audit, data[LABELLED])
         spec["recipe_source"] = None if source is None else to_json(source)
         spec["exclude"] = vettings.lists(unit, caller.project_id, order, data)
     job = unit.jobs.enqueue(
@@ -74,24 +71,23 @@ def create(unit: UnitOfWork, caller: Caller, order: Order, worker: WorkerSetting
     return job
 
 
-def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset) -> dict[str, object]:
+def _judged_spec(
+    unit: UnitOfWork, caller: Caller, order: Order, audit: AuditOptions, labelled: Dataset
+) -> dict[str, object]:
     """Of an audit or a cleaning, which limits decide."""
-    assert order.audit is not None, "scans and vettings have none"
     with naming("/policy_name"):
         policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
     policies.check_order(
         policy,
         source,
-        order.audit,
+        audit,
         summary=labelled.summary if order.recipe is not None else None,
         num_labelled=None if labelled.summary is None else labelled.summary.get("num_samples"),
         recipe=order.recipe,
         may_find=order.scan is not None,
     )
     return {
-        "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
-        "audit": to_json(order.audit),
         "scan_section": None if order.scan_section is None else to_json(order.scan_section),
         "policy": to_json(policy),
         "policy_source": to_json(source),

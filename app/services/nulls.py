@@ -23,7 +23,6 @@ from app.storage.port import ObjectStore
 from cleanclip.kinds.scan import scanned_names
 from cleanclip.vocabulary import null_set
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.recipe import to_json
 
 AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
@@ -109,15 +108,14 @@ Checkpoints = Mapping[str, Checkpoint]
 """Of an order, by their columns."""
 
 
-def scan_spec(
+def kept(
     unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: Dataset
-) -> dict[str, object]:
-    """What the job of a scan keeps of its order. Raises InvalidInput, NotFound."""
-    assert order.scan is not None, "the order is a scan"
-    row = chosen(unit, order, checkpoints, labelled)
+) -> dict[str, object] | None:
+    """What the job of a scan keeps of its null. Raises InvalidInput, NotFound."""
+    if (row := chosen(unit, order, checkpoints, labelled)) is None:
+        return None
     by: null_set.Chosen = "by_auto" if order.null == AUTO else "by_name"
-    null = row and {"id": row.id, "name": row.name, "sha256": row.facts["sha256"], "chosen": by}
-    return {"scan": to_json(order.scan), "null": null}
+    return {"id": row.id, "name": row.name, "sha256": row.facts["sha256"], "chosen": by}
 
 
 def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> Row | None:

@@ -30,8 +30,6 @@ from cleanclip.vocabulary.recipe import AuditOptions, OutputLayout, Recipe
 from cleanclip.vocabulary.recommended import Model, RecipeSource, model_of, with_recommended
 from cleanclip.vocabulary.scan_options import ScanOptions
 from cleanclip.vocabulary.scan_section import ScanSection
-from cleanclip.vocabulary.text_scan_options import TextScanOptions
-from cleanclip.vocabulary.vet_options import VetOptions
 
 SUSPECT, ANCHOR = "checkpoint_id", "anchor_checkpoint_id"
 MAIN, LABELLED = "dataset_id", "labelled_dataset_id"
@@ -41,7 +39,7 @@ RETRIEVAL, TRUSTED = "retrieval_dataset_id", "trusted_dataset_id"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is asked of a job: what its kind has; a scan and a vetting have no `audit`."""
+    """What is asked of a job."""
 
     kind: JobKind
     name: str | None = None
@@ -49,10 +47,11 @@ class Order:
     """By the columns of the job's row. In a dry run what is not there yet is missing."""
     exclude: tuple[str, ...] = ()
     """Vettings whose lists of samples are left out: see `vettings.lists`."""
-    recipe: Recipe | None = None
+    parts: Mapping[str, Any]
+    """Options, by the names of the parts that a kind may have: of the kind's own, and of what it does besides
+    (a cleaning that scans first has a scan, whose findings are not known yet)."""
     recipe_given: tuple[str, ...] | None = None
     """Of the recipe's options those that were given; None: there is no recipe."""
-    audit: AuditOptions | None = None
     attacks_from_scan: str | None = None
     """A scan whose found triggers are attacks, too: see `found_attacks`."""
     attacks_beside: tuple[AttackOptions, ...] = ()
@@ -61,10 +60,6 @@ class Order:
     """What the report says of that scan."""
     cautions: tuple[str, ...] = ()
     """What a dry run warns of, found when the order was read."""
-    scan: ScanOptions | None = None
-    """Also of a cleaning that scans first: what is found is then not known yet."""
-    own: Any = None
-    """Of a kind whose order is made of its value alone: the options of its part."""
     null: str = "auto"
     """The name of a null, "auto" or "none"."""
     policy: Policy | None = None
@@ -75,17 +70,20 @@ class Order:
     metadata: dict[str, str]
 
     @property
-    def vet(self) -> VetOptions | None:
-        return self.own if isinstance(self.own, VetOptions) else None
+    def recipe(self) -> Recipe | None:
+        return self.parts.get("recipe")
 
     @property
-    def text_scan(self) -> TextScanOptions | None:
-        return self.own if isinstance(self.own, TextScanOptions) else None
+    def audit(self) -> AuditOptions | None:
+        return self.parts.get("audit")
 
-    def options_of(self, kind: Kind) -> Any:
-        """The part of that kind, which an order of another may have as well; None where it has none."""
-        is_own = kind.name == self.kind and self.own is not None
-        return self.own if is_own else getattr(self, kind.option_part, None)
+    @property
+    def scan(self) -> ScanOptions | None:
+        return self.parts.get("scan")
+
+    def with_part(self, name: str, options: Any) -> Order:
+        """With other options of that name."""
+        return replace(self, parts={**self.parts, name: options})
 
     @classmethod
     def of(cls, body: JobIn, *, default_max_attempts: int) -> Order:
@@ -189,7 +187,7 @@ def _facts(
     models = {column: _model(row) for column, row in checkpoints.items()}
     known = {column: _known(row) for column, row in data.items()}
     for kind in KINDS.values():
-        if (options := order.options_of(kind)) is not None:
+        if (options := order.parts.get(kind.option_part)) is not None:
             yield kind, Facts(options=options, named=order.ids, models=models, data=known)
 
 
@@ -243,7 +241,7 @@ def with_recommended_values(order: Order, checkpoint: Checkpoint | None) -> Orde
     if order.recipe is None:
         return order
     given, model = order.recipe_given or (), model_named(checkpoint)
-    return replace(order, recipe=with_recommended(order.recipe, given, model))
+    return order.with_part("recipe", with_recommended(order.recipe, given, model))
 
 
 def recipe_source(order: Order, checkpoint: Checkpoint | None) -> RecipeSource | None:

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import typer
 from pydantic import ValidationError
 
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import KINDS, PUBLIC
 from cleanclip.vocabulary.found_attacks import TARGET_OF_SCAN
 from cleanclip.vocabulary.near_names import near_names
 from cleanclip.vocabulary.policy import Policy
-from cleanclip.vocabulary.recipe import DeclaredOptions, OutputLayout, parse, parse_recipe
+from cleanclip.vocabulary.recipe import DeclaredOptions, OutputLayout, parse
 
 _OF_SERVICE = frozenset(
     {"null", "attacks_from_scan", *(one.place[-1] for kind in KINDS.values() for one in kind.inputs)}
@@ -20,9 +20,7 @@ _OF_SERVICE = frozenset(
 """What the service knows and the vocabulary does not."""
 
 
-_PARTS: Mapping[str, type[Any]] = {
-    kind.option_part: kind.options for kind in KINDS.values() if kind.options is not None
-}
+_PARTS = {kind.option_part: kind.options for kind in PUBLIC.values()}
 """The options of each kind of job, by the field that has them."""
 
 
@@ -32,8 +30,6 @@ def check_order(body: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
     for part, options in _PARTS.items():
         if isinstance(body.get(part), Mapping):
             _hold_part(part, options, body[part])
-    if body.get("recipe") is not None:
-        _hold("/recipe", body["recipe"], parse_recipe)
     if body.get("policy") is not None:
         _hold("/policy", body["policy"], lambda value: parse(Policy, value))
     layout = body.get("output_layout")
@@ -41,7 +37,7 @@ def check_order(body: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
         raise typer.BadParameter(f"--output-layout is {' or '.join(get_args(OutputLayout))}, not {layout!r}.")
 
 
-def _hold_part(part: str, options: type[Any], ordered: Mapping[str, Any]) -> None:
+def _hold_part(part: str, options: Any, ordered: Mapping[str, Any]) -> None:
     """Of an audit that leaves its target to a scan, all else."""
     given = {name: value for name, value in ordered.items() if name not in _OF_SERVICE}
     found = {"target": TARGET_OF_SCAN} if part == "audit" and "target" not in given else {}

@@ -1,12 +1,13 @@
 """Read an uploaded checkpoint without executing it."""
 
 from cleanclip.kinds.kind import MAX_CONFIG_BYTES, SUSPECT, Kind
+from cleanclip.kinds.phase import Phase
 from cleanclip.vocabulary.jobspec import CONFIG_NAME, INSPECTION_NAME, WEIGHTS_NAME, InspectSpec
 
 INSPECT = Kind(
     name="inspect",
     title="Inspection",
-    computes=("inspect",),
+    computes=(Phase(name="inspect", title="Inspect the checkpoint"),),
     is_public=False,
     inputs=(SUSPECT,),
     engine="sanitizer.work.inspecting",

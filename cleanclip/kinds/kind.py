@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from cleanclip.kinds.facts import Facts
+from cleanclip.kinds.phase import PUBLISH, STAGE, Phase
 from cleanclip.vocabulary import anchors
 from cleanclip.vocabulary.errors import DatasetRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import ANCHOR_PATH, CHECKPOINT_PATH
 from cleanclip.vocabulary.report_kinds import PlainReport
 
-STAGE, PUBLISH = "stage", "publish"
 VERDICT_FOLLOWS = (
     "The report's rates follow from their counts, its counts are consistent, and its verdict follows "
     "from them."
@@ -42,6 +42,9 @@ class Input:
     """Whether the model is trained on it, and its kind therefore the recipe's to say."""
     about: str | None = None
     """For people, where its name does not say it."""
+    counts_bad: bool = False
+    """Whether samples that cannot be read are counted, too: an epoch counts them, and trains on others
+    in their place."""
     most: str | None = None
     """Of a dataset of which not every sample is used: the option that says how many are, at most."""
     used_for: str = "training"
@@ -81,12 +84,8 @@ class Kind:
     reads and of its options that have a label."""
     then_clean: tuple[str, str] | None = None
     """Where a cleaning can go by what it found: how the form's address names the job, and the button."""
-    phase_titles: Mapping[str, str] = field(default_factory=dict)
-    """Of its phases that no other kind has, or that people call otherwise there."""
-    computes: tuple[str, ...]
+    computes: tuple[Phase, ...]
     """The phases that a job may have between staging and publishing, in order."""
-    only_if: Mapping[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
-    """Phases that not every job has: whether this order, as its row holds it, has it."""
     is_public: bool = True
     """Whether customers order and list it; the others are the service's own, and read what was uploaded."""
     measures_model: bool = True
@@ -94,8 +93,8 @@ class Kind:
     is_resumable: bool = False
     """Whether what an attempt has finished goes on with the job: training states, parts of a scan."""
     inputs: tuple[Input, ...]
-    options: type[Any] | None = None
-    """Of its own part of an order."""
+    options: Any = None
+    """Of its own part of an order: their type. None: it is not ordered."""
     usual: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _: {}
     """What its form orders where it has no field for it, by the other fields of that part."""
     part: str | None = None
@@ -163,17 +162,18 @@ class Kind:
         return any(one.trains for one in self.inputs)
 
     @property
-    def phases(self) -> tuple[str, ...]:
+    def phases(self) -> tuple[Phase, ...]:
         """All that a job may have, in order."""
         return STAGE, *self.computes, PUBLISH
 
-    def phases_of(self, order: Mapping[str, Any] | None) -> tuple[str, ...]:
+    def phases_of(self, order: Mapping[str, Any] | None) -> tuple[Phase, ...]:
         """Of a job with that order. None: the parts that all have."""
-        return tuple(
-            phase
-            for phase in self.phases
-            if phase not in self.only_if or (order is not None and self.only_if[phase](order))
-        )
+        return tuple(phase for phase in self.phases if phase.only_if(order or {}))
+
+    def phase(self, name: str) -> Phase:
+        """Of that name. One that the kind does not have, as an older job may, is known by its name alone."""
+        missing = Phase(name=name, title=name.replace("_", " "))
+        return next((phase for phase in self.phases if phase.name == name), missing)
 
 
 def check_anchor(facts: Facts) -> Iterator[SanitizerError]:

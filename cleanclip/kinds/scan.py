@@ -14,11 +14,15 @@ from cleanclip.kinds.kind import (
     check_anchor,
     labelled,
 )
+from cleanclip.kinds.phase import Load, Phase, counted
 from cleanclip.vocabulary.anchors import of_options
 from cleanclip.vocabulary.clip_text import num_different
+from cleanclip.vocabulary.device_plan import CAPTION_SHARE
 from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import MAX_SCAN_STATE_BYTES, REPORT_NAME, ScanSpec
-from cleanclip.vocabulary.scan_cost import WORDS_OF_A_SCAN, num_passes
+from cleanclip.vocabulary.model_cost import ModelCost
+from cleanclip.vocabulary.recipe import AuditPrecision
+from cleanclip.vocabulary.scan_cost import WORDS_OF_A_SCAN, num_ascents, num_passes
 from cleanclip.vocabulary.scan_options import MIN_CLASSES, MIN_IMAGES, ScanOptions
 from cleanclip.vocabulary.templates import check_templates
 
@@ -91,6 +95,37 @@ def most_passes(spec: ScanSpec, sizes: Mapping[str, int]) -> int:
     return searching + WORDS_OF_A_SCAN + labelled_images * SETTLING_PASSES
 
 
+class Scanning(Phase):
+    """Detectors, and what they found on held-out images."""
+
+    def sentence(self, load: Load) -> str:
+        scan: ScanOptions = load.parts["scan"]
+        if (passes := self.amount(load)) is None:
+            return "Looks for triggers in the model; how long depends on the number of classes."
+        among = "" if not load.num_classes else f" for {counted(load.num_classes, 'class', 'classes')}"
+        return (
+            f"Looks for triggers in the model by {counted(len(scan.detectors), 'detector')}{among} "
+            f"({', '.join(scan.detectors)}): {passes:,} images forward and backward, at most; then measures "
+            "the best on held-out images."
+        )
+
+    def amount(self, load: Load) -> int | None:
+        return num_passes(load.parts["scan"], load.num_labelled)
+
+    def flop(self, load: Load, cost: ModelCost) -> float | None:
+        scan: ScanOptions = load.parts["scan"]
+        if (amount := self.amount(load)) is None:
+            return None
+        searches = (scan.collapse,) if "collapse" in scan.detectors else ()
+        texts = load.num_prompts(scan.templates) + (WORDS_OF_A_SCAN if scan.vocabulary else 0)
+        return cost.image.flop * (3 * amount - num_ascents(searches)) + texts * CAPTION_SHARE * cost.text.flop
+
+    def precision(self, load: Load) -> AuditPrecision:
+        scan: ScanOptions = load.parts["scan"]
+        return scan.precision
+
+
+SCANNING = Scanning(name="scan", title="Look for triggers", unit="passes")
 SCAN = Kind(
     name="scan",
     title="Scan",
@@ -100,7 +135,7 @@ SCAN = Kind(
     ),
     page="scans",
     then_clean=("scan", "Clean, judged on what was found"),
-    computes=("scan",),
+    computes=(SCANNING,),
     is_resumable=True,
     inputs=(SUSPECT, LABELLED, anchor("scan", USE_OF_ANCHOR)),
     options=ScanOptions,

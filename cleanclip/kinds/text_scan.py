@@ -6,10 +6,13 @@ from typing import Literal
 
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import MAX_REPORT_BYTES, SUSPECT, Kind, labelled
+from cleanclip.kinds.phase import Load, Phase, counted
 from cleanclip.vocabulary.clip_text import num_different
 from cleanclip.vocabulary.clip_tokens import NUM_TOKENS
+from cleanclip.vocabulary.device_plan import CAPTION_SHARE
 from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import REPORT_NAME, SearchSpec
+from cleanclip.vocabulary.model_cost import ModelCost
 from cleanclip.vocabulary.text_scan_options import MIN_CLASSES, TextScanOptions
 from cleanclip.vocabulary.text_scan_report import NUM_NAMED_FINE, TextScanReport
 
@@ -65,13 +68,39 @@ def most_passes(spec: TextScanSpec, sizes: Mapping[str, int]) -> int:
     return min(sizes.get("labelled", 0), spec.text_scan.num_images) + num_texts(spec.text_scan)
 
 
+class TextScanning(Phase):
+    """Class means of images, and texts with a token or a trigger in them."""
+
+    def sentence(self, load: Load) -> str:
+        options: TextScanOptions = load.parts["text_scan"]
+        words = []
+        if options.trigger_words:
+            words.append(f"{counted(len(options.trigger_words), 'trigger')} in {options.num_texts:,} texts")
+        if options.search:
+            words.append(
+                f"every token of CLIP's vocabulary in {options.num_screen_texts} texts, and the first "
+                f"{options.num_fine:,} of them in {options.num_texts:,} others"
+            )
+        images = self.num_images(load)
+        return f"Embeds up to {images:,} images for the class means; then {'; '.join(words)}."
+
+    def amount(self, load: Load) -> int:
+        return num_texts(load.parts["text_scan"])
+
+    def num_images(self, load: Load) -> int:
+        most: int = load.parts["text_scan"].num_images
+        return most if load.num_labelled is None else min(load.num_labelled, most)
+
+    def flop(self, load: Load, cost: ModelCost) -> float:
+        return self.num_images(load) * cost.image.flop + self.amount(load) * CAPTION_SHARE * cost.text.flop
+
+
 TEXT_SCAN = Kind(
     name="text_scan",
     title="Text scan",
     about="Look for words that, inserted into a text, lead texts of every class to one class.",
     page="text-scans",
-    phase_titles={"text_scan": "Look for words"},
-    computes=("text_scan",),
+    computes=(TextScanning(name="text_scan", title="Look for words", unit="texts"),),
     inputs=(SUSPECT, LABELLED),
     options=TextScanOptions,
     shows="The report's rates, words and outcome follow from its counts, and its counts are consistent.",

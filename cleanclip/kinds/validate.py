@@ -1,13 +1,14 @@
 """Read every sample of a dataset once."""
 
 from cleanclip.kinds.kind import MAX_JSON_BYTES, Input, Kind
+from cleanclip.kinds.phase import Phase
 from cleanclip.vocabulary.jobspec import DATASET_NAME, DRAWN_NAME, ValidateSpec
 
 VALIDATE = Kind(
     name="validate",
     title="Validation",
     measures_model=False,
-    computes=("validate",),
+    computes=(Phase(name="validate", title="Read every sample"),),
     is_public=False,
     inputs=(
         Input(column="dataset_id", pointer="/dataset_id", roles={"pairs": "pairs", "labelled": "labelled"}),

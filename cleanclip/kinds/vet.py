@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import ANCHOR, MAX_REPORT_BYTES, SUSPECT, Input, Kind, anchor, check_anchor
+from cleanclip.kinds.phase import Load, Phase, counted
 from cleanclip.vocabulary.errors import DatasetRejected, OptionsRejected, SanitizerError
 from cleanclip.vocabulary.jobspec import REPORT_NAME, VetSpec
 from cleanclip.vocabulary.vet_options import VetOptions
@@ -22,6 +23,7 @@ VETTED = Input(
     pointer="/vet/dataset_id",
     roles={"pairs": "pairs", "labelled": "labelled"},
     about="The dataset that is vetted: every sample of it is scored.",
+    counts_bad=True,
     used_for="vetting",
     title="Vetted",
 )
@@ -32,6 +34,7 @@ TRUSTED = Input(
     fact="has_trusted",
     about="Samples of the same kind that you trust, from another source. Without them there are ranks and no "
     "p-values.",
+    counts_bad=True,
     most="max_trusted",
     used_for="trusted",
     title="Trusted samples",
@@ -105,6 +108,29 @@ def most_passes(spec: VetSpec, sizes: Mapping[str, int]) -> int:
     return num_embedded(spec.vet, vetted, sizes.get("trusted"), has_anchor=spec.has_anchor)
 
 
+class Vetting(Phase):
+    """Every sample is embedded by each model."""
+
+    def sentence(self, load: Load) -> str:
+        options: VetOptions = load.parts["vet"]
+        models = "the model and the anchor" if load.has_anchor else "the model"
+        if load.num_training is None:
+            return f"Embeds every sample by {models}; how many is not known."
+        trusted, num_trusted = "", load.sizes.get(TRUSTED.column)
+        if num_trusted is not None:
+            trusted = f" and {counted(min(num_trusted, options.max_trusted), 'trusted one')}"
+        return (
+            f"Embeds {counted(load.num_training, 'sample')}{trusted} by {models}, scores them, and sets the "
+            f"worst {100 * options.share:g} % aside."
+        )
+
+    def amount(self, load: Load) -> int | None:
+        if load.num_training is None:
+            return None
+        num_trusted = load.sizes.get(TRUSTED.column)
+        return num_embedded(load.parts["vet"], load.num_training, num_trusted, has_anchor=load.has_anchor)
+
+
 VET = Kind(
     name="vet",
     title="Vetting",
@@ -115,8 +141,7 @@ VET = Kind(
     page="vettings",
     then_clean=("exclude", "Clean without these"),
     measures_model=False,
-    phase_titles={"vet": "Score every sample"},
-    computes=("vet",),
+    computes=(Vetting(name="vet", title="Score every sample"),),
     inputs=(SUSPECT, VETTED, TRUSTED, anchor("vet", USE_OF_ANCHOR)),
     options=VetOptions,
     shows=(

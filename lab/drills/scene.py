@@ -158,9 +158,9 @@ class Scene:
                 "labelled_dataset_id": self.labelled_id,
             }
             | ({"dataset_id": self.pairs_id} if is_sanitize else {}),
-            recipe=parse_recipe(asked) if is_sanitize else None,
+            parts={"audit": parse(AuditOptions, subject.AUDIT)}
+            | ({"recipe": parse_recipe(asked)} if is_sanitize else {}),
             recipe_given=tuple(sorted(asked.keys() - {"method"})) if is_sanitize else None,
-            audit=parse(AuditOptions, subject.AUDIT),
             policy=None,
             seed=seed,
             output_layout=None,

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from app.domain.states import JobPhase
-from app.services.estimates import Load
+from cleanclip.kinds.phase import Load
+from cleanclip.kinds.sanitize import SANITIZE
 from cleanclip.vocabulary import attack_options
 from cleanclip.vocabulary import recipe as recipes
 from cleanclip.vocabulary.device_memory import Memory, memory_of
@@ -111,15 +111,12 @@ def _job(
     folder = order.images("few" if only else "labelled")
     labelled = open_labelled(folder)
     audit = AuditOptions(target=labelled.class_names[0], attacks=EIGHT)
-    load = Load(
-        num_bytes=None,
-        num_labelled=len(labelled),
-        num_classes=len(labelled.class_names) + len(scan.further_classes if scan else ()),
-        num_training=None if recipe is None else len(_training_data(order, recipe)),
-        recipe=recipe,
-        audit=None if scan else audit,
-        scan=scan,
-    )
+    sizes = {"labelled_dataset_id": len(labelled)}
+    if recipe is not None:
+        sizes["dataset_id"] = len(_training_data(order, recipe))
+    parts = {"recipe": recipe, "audit": None if scan else audit, "scan": scan}
+    num_classes = len(labelled.class_names) + len(scan.further_classes if scan else ())
+    load = Load(parts=parts, sizes=sizes, num_classes=num_classes)
     watch, began = _Watch(order.device), time.perf_counter()
     report: Report | ScanReport
     run = Run(device=order.device, progress=watch)
@@ -141,7 +138,7 @@ def _job(
             watch(PhaseFinished(phase="final_audit"))  # later than it said itself: with the search
     seconds = time.perf_counter() - began
     shutil.rmtree(order.results / "state", ignore_errors=True)
-    memory = [need for need in _memory(order, load) if only in {None, need.phase}]
+    memory = [need for need in _memory(order, parts) if only in {None, need.phase}]
     for need in memory:
         if need.phase in watch.phases:  # a cleaning that resumes does not repeat its first audit
             watch.phases[need.phase]["plan"] = need.total_bytes
@@ -179,24 +176,23 @@ def _training_data(order: Order, recipe: Recipe) -> PairDataset | LabelledDatase
     return open_pairs(folder) if recipe.training_data == "pairs" else open_labelled(folder)
 
 
-def _memory(order: Order, load: Load) -> tuple[Memory, ...]:
-    options: Row = {"recipe": load.recipe, "audit": load.audit, "scan": load.scan}
+def _memory(order: Order, parts: Row) -> tuple[Memory, ...]:
     is_cuda = order.device.type == "cuda"
-    return memory_of(order.cost, **options, worker_bytes=order.device_bytes, is_cuda=is_cuda)
+    return memory_of(order.cost, **parts, worker_bytes=order.device_bytes, is_cuda=is_cuda)
 
 
 def _largest(order: Order, recipe: Recipe) -> int:
     """Samples of an update that by the plan fit the device."""
-    load = Load(num_bytes=None, num_labelled=None, recipe=recipe, audit=AuditOptions(target="any"))
-    [largest] = [need.largest_here or 0 for need in _memory(order, load) if need.phase == "finetune"]
+    parts = {"recipe": recipe, "audit": AuditOptions(target="any")}
+    [largest] = [need.largest_here or 0 for need in _memory(order, parts) if need.phase == "finetune"]
     return min(16 if order.is_quick or order.device.type == "cpu" else 4_096, largest)
 
 
 def _plan_minutes(order: Order, load: Load, memory: list[Memory]) -> tuple[float, float] | None:
     """Where the plan knows the device."""
     work = [
-        Work(flop=load.flop(phase, order.cost), precision=load.precision_on_gpu(phase))
-        for phase in (JobPhase(need.phase) for need in memory)
+        Work(flop=phase.flop(load, order.cost), precision=phase.precision_on_gpu(load))
+        for phase in (SANITIZE.phase(need.phase) for need in memory)
     ]
     spans = DevicePlan.of({1: memory}, work).minutes
     return next(((one.low, one.high) for one in spans if one.device.split()[0] in order.device_name), None)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 
 from cleanclip.face.table_rows import section_words
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary import progress
 from cleanclip.vocabulary.figures import in_brief
 from cleanclip.vocabulary.jobspec import DatasetSummary, Inspection
@@ -21,17 +22,7 @@ from cleanclip.vocabulary.sections import sections_of
 from cleanclip.vocabulary.settled import COMPARED
 from cleanclip.vocabulary.vet_report import VetReport
 
-PHASE_TITLES = {
-    "inspect": "Inspecting the checkpoint",
-    "validate": "Reading every sample",
-    "baseline_audit": "Auditing the input",
-    "finetune": "Cleaning",
-    "final_audit": "Auditing the cleaned weights",
-    "rebound": "Training copies further",
-    "scan": "Looking for triggers",
-    "text_scan": "Looking for words",
-    "vet": "Vetting every sample",
-}
+PHASE_TITLES = {phase.name: phase.title for kind in KINDS.values() for phase in kind.phases}
 
 
 class Bars:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
 from cleanclip.evidence.claims import sections, verdict_of
-from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.catalogue import PUBLIC
 from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.jobspec import (
     ANCHOR_PATH,
@@ -43,8 +43,8 @@ PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 """A name, not an address: nothing is served there."""
 
 _ORDERED = (
-    *("seed", "scan_section", "recipe", "recipe_given", "policy", "policy_source", "output_layout"),
-    *(kind.option_part for kind in KINDS.values() if kind.options is not None),
+    *("seed", "scan_section", "recipe_given", "policy", "policy_source", "output_layout"),
+    *(kind.option_part for kind in PUBLIC.values()),
 )
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
 Why = Literal["ordered", "by_default", "not_ordered", "not_signed"]

@@ -12,16 +12,6 @@ from cleanclip.kinds.catalogue import KINDS
 
 Mood = Literal["", "warn", "bad", "good"]
 
-PHASES: Mapping[str, str] = {
-    "stage": "Fetch what the job reads",
-    "baseline_audit": "Audit before cleaning",
-    "finetune": "Clean by fine-tuning",
-    "final_audit": "Audit after cleaning",
-    "rebound": "Train copies further",
-    "scan": "Look for triggers",
-    "publish": "Write and publish the results",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -43,18 +33,12 @@ class Phase:
     took_s: float | None
 
 
-def phase_title(name: str, kind: str) -> str:
-    """What people call the phase."""
-    others = PHASES.get(name, name.replace("_", " "))
-    return KINDS[kind].phase_titles.get(name, others)
-
-
 def phases_of(job: Job, now: datetime) -> list[Phase]:
     """In their order."""
     phases = [PhaseOut.model_validate(phase) for phase in job.phases]
     return [
         Phase(
-            title=phase_title(phase.name, job.kind),
+            title=KINDS[job.kind].phase(phase.name).title,
             state=phase.state,
             started_at=phase.started_at,
             took_s=_took_s(phase, now),
@@ -82,7 +66,7 @@ def lines_of(events: Sequence[JobEvent], kind: str) -> list[Line]:
 def _sentence_of(event: JobEvent, kind: str) -> tuple[str, Mood]:
     data = event.data
     if event.type in ("phase_started", "phase_finished"):
-        title = phase_title(str(data.get("phase")), kind)
+        title = KINDS[kind].phase(str(data.get("phase"))).title
         return (f"{title}: {'begun' if event.type == 'phase_started' else 'done'}.", "")
     if event.type == "noted":
         return str(data.get("message", "")), "warn" if data.get("level") == "warning" else ""

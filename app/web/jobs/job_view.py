@@ -32,7 +32,7 @@ from app.web.jobs.job_result import (
     read_report,
     result_of,
 )
-from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
+from app.web.jobs.job_story import Line, Phase, lines_of, phases_of
 from app.web.jobs.plain_result import PlainResult, read_plain
 from app.web.jobs.scan_result import ScanResult, read_scan
 from app.web.jobs.vet_result import VetResult, read_vet
@@ -286,7 +286,9 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
         case JobState.RUNNING if job.pause_requested_at:
             return "Pause requested: the worker saves what it has, then stops."
         case JobState.RUNNING:
-            return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker started it."
+            return (
+                f"Running: {KINDS[job.kind].phase(job.phase).title}." if job.phase else "A worker started it."
+            )
         case JobState.CANCELLING:
             return "Cancel requested: the worker stops within seconds."
         case JobState.PAUSED:

@@ -16,11 +16,10 @@ from app.web.jobs import figures
 from app.web.jobs.comparison import MOST_COMPARED
 from app.web.jobs.failures import is_partial
 from app.web.jobs.figures import AttackLine, VerdictLabel
-from app.web.jobs.job_story import phase_title
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Reader
-from cleanclip.kinds.catalogue import PUBLIC
+from cleanclip.kinds.catalogue import KINDS, PUBLIC
 
 PER_PAGE = 25
 HERE = "/ui/jobs"
@@ -45,7 +44,7 @@ class JobRow:
     @property
     def phase(self) -> str:
         """What its worker is at."""
-        return phase_title(self.job.phase, self.job.kind) if self.job.phase else "starting"
+        return KINDS[self.job.kind].phase(self.job.phase).title if self.job.phase else "starting"
 
     @property
     def method(self) -> str | None:

@@ -150,7 +150,6 @@ def methods() -> dict[str, Group]:
 def of_kind(kind: str) -> Group:
     """Of a kind of job whose form is made of its value."""
     job: JobKind = KINDS[kind]
-    assert job.options is not None, "a kind that is ordered has some"
     described = OptionsOut.of(job.option_part, job.options)
     return _group(job.option_part, described, only=labelled(job.options))
 

@@ -262,7 +262,7 @@ class OrderPage:
             if not draft.has_beside:
                 return job.id, job
             quotas.check_new_job(unit, caller.project_id, ports.settings.quotas)
-            other = replace(order, recipe=CleanCLIPRecipe(), recipe_given=())
+            other = replace(order.with_part("recipe", CleanCLIPRecipe()), recipe_given=())
             return f"{job.id}{_AND}{jobs.create(unit, caller, other, ports.settings.worker).id}", job
 
         form_id = draft.form.get(FIELD)

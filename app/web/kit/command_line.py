@@ -155,7 +155,6 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
 def _search_options(job: Job, kind: JobKind) -> dict[str, Any]:
     """Those that are not the defaults. An anchor changes the detectors that the command has by default."""
     options_of = KINDS[kind].options
-    assert options_of is not None, "a kind that is ordered has some"
     defaults = to_json(options_of())
     if job.anchor_checkpoint_id:
         defaults.pop("detectors", None)

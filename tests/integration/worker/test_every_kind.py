@@ -108,7 +108,8 @@ def test_a_job_is_ordered_done_shown_and_verified(journey: Journey, tmp_path: Pa
     job_id = journey.done(kind.command, *arguments, "--seed", "3")
     job = journey.service.ours.http.get(f"/v1/jobs/{job_id}").json()
     assert (job["kind"], job["seed"], job["state"]) == (name, 3, "succeeded")
-    assert [one["name"] for one in job["phases"]] == [*kind.phases_of(journey.world.job(job_id).spec)]
+    phases = kind.phases_of(journey.world.job(job_id).spec)
+    assert [one["name"] for one in job["phases"]] == [one.name for one in phases]
     listed = journey.service.ours.http.get(f"/v1/jobs?kind={name}").json()["data"]
     assert [one["id"] for one in listed] == [job_id]
     folder = journey.downloaded(job_id)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.domain.states import JobPhase
-from app.services.estimates import Load, Measured, Span, Unit, shipped_span, span_of, sum_of
-from app.services.phase_sentences import describe_phase
+from app.services.estimates import Measured, Span, shipped_span, span_of, sum_of
+from cleanclip.kinds.phase import PUBLISH, STAGE, Load, Unit
+from cleanclip.kinds.sanitize import SANITIZE
+from cleanclip.kinds.text_scan import TEXT_SCAN
 from cleanclip.vocabulary.attack_options import BadNetOptions
 from cleanclip.vocabulary.device_plan import CAPTION_SHARE, training_flop
 from cleanclip.vocabulary.model_cost import ModelCost, cost_of
@@ -24,19 +25,16 @@ from cleanclip.vocabulary.text_scan_options import TextScanOptions
 from cleanclip.vocabulary.uar_recipe import UARRecipe
 from tests.fixtures.model_configs import MODELS
 
-BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
+_, BASELINE, FINETUNE, FINAL, REBOUND = SANITIZE.computes
 FOUR = AuditOptions(target="banana")
 
 
-def load(**changes: Any) -> Load:
-    values: dict[str, Any] = {
-        "num_bytes": 5_000,
-        "num_labelled": 1_000,
-        "num_training": 10_050,
-        "recipe": CleanCLIPRecipe(epochs=3, batch_size=100),
-        "audit": FOUR,
-    }
-    return Load(**values | changes)
+def load(
+    *, labelled: int | None = 1_000, training: int | None = 10_050, retrieval: int | None = None, **parts: Any
+) -> Load:
+    usual = {"recipe": CleanCLIPRecipe(epochs=3, batch_size=100), "audit": FOUR}
+    sizes = {"labelled_dataset_id": labelled, "dataset_id": training, "retrieval_dataset_id": retrieval}
+    return Load(parts=usual | parts, sizes=sizes)
 
 
 def measured(seconds: float, amount: int, *, unit: Unit = "images", **values: Any) -> Measured:
@@ -53,47 +51,45 @@ backward, and the 384 images under it; of a patch at one place 24 patterns, 64 s
 
 
 def test_an_audit_sees_each_image_without_a_trigger_and_with_each() -> None:
-    assert load().amount(BASELINE) == 1_000 * (1 + 4)
+    assert BASELINE.amount(load()) == 1_000 * (1 + 4)
     once_more = 1_000 * (1 + 4 + 1)
-    assert load().amount(FINAL) == once_more + SEARCHING, "and once more through the model that came in"
-    few = replace(load(), num_labelled=100)
-    assert few.amount(FINAL) == 100 * (1 + 4 + 1), "too few to search with"
+    assert FINAL.amount(load()) == once_more + SEARCHING, "and once more through the model that came in"
+    few = load(labelled=100)
+    assert FINAL.amount(few) == 100 * (1 + 4 + 1), "too few to search with"
 
 
 def test_attacks_of_one_trigger_share_a_pass_but_in_retrieval() -> None:
     same = AuditOptions(target="banana", attacks=(BadNetOptions(), BadNetOptions(target="pear")))
-    assert load(audit=same).amount(BASELINE) == 1_000 * (1 + 1)
-    assert load(audit=same, num_retrieval=300).amount(BASELINE) == 1_000 * (1 + 1) + 300 * (1 + 2)
+    assert BASELINE.amount(load(audit=same)) == 1_000 * (1 + 1)
+    assert BASELINE.amount(load(audit=same, retrieval=300)) == 1_000 * (1 + 1) + 300 * (1 + 2)
 
 
 def test_a_linear_probe_is_one_more_pass_and_retrieval_a_pass_of_its_pairs_for_each_trigger() -> None:
     probed = AuditOptions(target="banana", linear_probe=LinearProbeOptions(), max_retrieval_pairs=200)
-    assert load(audit=probed).amount(BASELINE) == 1_000 * (1 + 4 + 1)
-    assert (
-        load(audit=probed, num_retrieval=300).amount(FINAL) == 1_000 * (1 + 4 + 2) + 200 * (1 + 4) + SEARCHING
-    )
-    assert load(audit=probed, num_retrieval=100).amount(BASELINE) == 1_000 * 6 + 100 * 5
+    assert BASELINE.amount(load(audit=probed)) == 1_000 * (1 + 4 + 1)
+    assert FINAL.amount(load(audit=probed, retrieval=300)) == 1_000 * (1 + 4 + 2) + 200 * (1 + 4) + SEARCHING
+    assert BASELINE.amount(load(audit=probed, retrieval=100)) == 1_000 * 6 + 100 * 5
 
 
 def test_a_rebound_counts_what_its_copies_are_trained_and_measured_on() -> None:
     once = AuditOptions(target="banana", rebound=ReboundOptions(steps=(10, 50), max_images=400))
     trained, measured_on = 50 * 100 * 4, 3 * 400 * (1 + 4)
-    assert load(audit=once).amount(JobPhase.REBOUND) == trained + measured_on
+    assert REBOUND.amount(load(audit=once)) == trained + measured_on
     twice = AuditOptions(
         target="banana", rebound=ReboundOptions(steps=(10, 50), rates=(1, 3), max_images=2000)
     )
-    assert load(audit=twice).amount(JobPhase.REBOUND) == 2 * (trained + 3 * 1_000 * (1 + 4))
-    assert load().amount(JobPhase.REBOUND) is None
+    assert REBOUND.amount(load(audit=twice)) == 2 * (trained + 3 * 1_000 * (1 + 4))
+    assert REBOUND.amount(load()) is None
 
 
 def test_training_sees_whole_batches_only() -> None:
-    assert load().amount(FINETUNE) == 3 * 100 * 100, "100 batches of 100 an epoch; 50 pairs are left over"
+    assert FINETUNE.amount(load()) == 3 * 100 * 100, "100 batches of 100 an epoch; 50 pairs are left over"
 
 
 def test_what_is_not_known_has_no_amount() -> None:
-    unknown = load(num_bytes=None, num_labelled=None, num_training=None)
-    assert [unknown.amount(phase) for phase in (JobPhase.STAGE, BASELINE, FINETUNE, FINAL)] == [None] * 4
-    assert unknown.amount(JobPhase.PUBLISH) == 1
+    unknown = load(labelled=None, training=None)
+    assert [phase.amount(unknown) for phase in (STAGE, BASELINE, FINETUNE, FINAL)] == [None] * 4
+    assert PUBLISH.amount(unknown) == 1
 
 
 def test_a_span_is_from_the_fastest_to_the_slowest_earlier_job_for_as_much_work() -> None:
@@ -177,11 +173,11 @@ def test_family_and_size_are_read_off_an_inspection(inspection: dict[str, Any], 
 
 
 def test_the_plan_says_what_uar_computes_beside_its_updates() -> None:
-    said = describe_phase(FINETUNE, load(num_training=640, recipe=UARRecipe()))
+    said = FINETUNE.sentence(load(training=640, recipe=UARRecipe()))
     assert "Fine-tunes by uar on 640 pairs: 5 epochs of 10 updates" in said
     assert said.endswith("Beside that it inverts 12 patterns, 160 steps in all.")
     none = load(recipe=UARRecipe(inversion_steps=0, reinversion_steps=0))
-    assert "inverts" not in describe_phase(FINETUNE, none)
+    assert "inverts" not in FINETUNE.sentence(none)
 
 
 def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed() -> None:
@@ -229,35 +225,35 @@ def test_nothing_is_said_of_work_that_is_not_known() -> None:
     assert shipped_span(None, 1e9) is None
     assert shipped_span(100, None) is None
     cost = cost_of_model("RN50")
-    assert load(num_training=None).flop(FINETUNE, cost) is None
+    assert FINETUNE.flop(load(training=None), cost) is None
 
 
 def test_the_operations_of_a_job_are_those_of_its_passes() -> None:
     """4 classes with 80 templates; a cleaning's last audit searches, to the pixels alone."""
     cost = cost_of_model("ViT-B/32")
-    job, texts = load(num_classes=4), 4 * 80 * CAPTION_SHARE * cost.text.flop
-    assert job.flop(BASELINE, cost) == pytest.approx(5_000 * cost.image.flop + texts)
+    job, texts = replace(load(), num_classes=4), 4 * 80 * CAPTION_SHARE * cost.text.flop
+    assert BASELINE.flop(job, cost) == pytest.approx(5_000 * cost.image.flop + texts)
     climbing = 4 * 12 * 8 * 32 + 24 * 8 * 64
     final = 6_000 + SEARCHING - climbing
-    assert job.flop(FINAL, cost) == pytest.approx(final * cost.image.flop + texts)
+    assert FINAL.flop(job, cost) == pytest.approx(final * cost.image.flop + texts)
     pair = 6 * (cost.image.flop + CAPTION_SHARE * cost.text.flop)
-    assert job.flop(FINETUNE, cost) == pytest.approx(3 * 100 * 100 * pair)
-    uar = load(num_training=640, recipe=UARRecipe(trained_on="images_of_pairs"))
+    assert FINETUNE.flop(job, cost) == pytest.approx(3 * 100 * 100 * pair)
+    uar = load(training=640, recipe=UARRecipe(trained_on="images_of_pairs"))
     inverted = 160 * 12 * 8 * 2 * cost.image.flop
-    assert uar.flop(FINETUNE, cost) == pytest.approx(5 * 640 * 4 * cost.image.flop + inverted)
+    assert FINETUNE.flop(uar, cost) == pytest.approx(5 * 640 * 4 * cost.image.flop + inverted)
 
 
 def test_a_text_scan_embeds_texts_and_the_images_of_its_class_means() -> None:
     cost = cost_of_model("ViT-B/32")
     options = TextScanOptions(trigger_words=("one", "two three"), num_texts=20, num_fine=50)
-    job = load(recipe=None, audit=None, text_scan=options, num_labelled=1_000)
+    [scanning], job = TEXT_SCAN.computes, load(text_scan=options)
     texts = 49_406 * 4 + (1 + 2 + 50 + 24) * 20
-    assert job.amount(JobPhase.TEXT_SCAN) == texts
-    assert job.num_images(JobPhase.TEXT_SCAN) == 1_000
-    assert load(text_scan=options, num_labelled=None).num_images(JobPhase.TEXT_SCAN) == 2_000
+    assert scanning.amount(job) == texts
+    assert scanning.num_images(job) == 1_000
+    assert scanning.num_images(load(text_scan=options, labelled=None)) == 2_000
     captions = texts * CAPTION_SHARE * cost.text.flop
-    assert job.flop(JobPhase.TEXT_SCAN, cost) == pytest.approx(1_000 * cost.image.flop + captions)
-    alone = replace(job, text_scan=replace(options, search=False))
-    assert alone.amount(JobPhase.TEXT_SCAN) == 3 * 20
-    assert "every token" not in describe_phase(JobPhase.TEXT_SCAN, alone)
-    assert "2 triggers in 20 texts" in describe_phase(JobPhase.TEXT_SCAN, alone)
+    assert scanning.flop(job, cost) == pytest.approx(1_000 * cost.image.flop + captions)
+    alone = load(text_scan=replace(options, search=False))
+    assert scanning.amount(alone) == 3 * 20
+    assert "every token" not in scanning.sentence(alone)
+    assert "2 triggers in 20 texts" in scanning.sentence(alone)
