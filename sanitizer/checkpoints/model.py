@@ -24,7 +24,7 @@ from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.tensors import causal_mask, check_finite, described
 from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.tokenizer_file import own_tokenizer
-from sanitizer.checkpoints.writing import check_state_dict
+from sanitizer.checkpoints.writing import check_state_dict, mismatch
 
 
 def build_clip(architecture: Architecture, *, device: str = "cpu") -> CLIP:
@@ -55,12 +55,7 @@ def assemble(architecture: Architecture, tensors: dict[str, Tensor]) -> CLIP:
     try:
         model.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
-        raise refusal(
-            "architecture_mismatch",
-            f"open_clip's {architecture.name} has other keys or shapes than these tensors: "
-            f"{excerpt(error, 200)}",
-            "Upload the complete, unmodified state dict of one CLIP model.",
-        ) from error
+        raise mismatch(architecture, f"open_clip says: {excerpt(error, 200)}") from error
     if architecture.text.causal:
         masked = model.text if architecture.has_text_apart else model
         masked.register_buffer("attn_mask", causal_mask(architecture.context_length), persistent=False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.tensor_shapes import shape_of
 
 WORD_TABLE = "text_model.embeddings.token_embedding.weight"
 POSITION_IDS = re.compile(r"(text|vision)_model\.embeddings\.position_ids")
@@ -136,8 +137,6 @@ def huggingface_origin(name: str, dtype: str, shape: tuple[int, ...], *, is_sigl
             "Upload such a model without additional heads or adapters.",
             where=name,
         )
-    if place.transpose and len(shape) != 2:
-        raise refusal(
-            "tensor_shape_invalid", f"'{name}' is not a matrix.", "Upload the model unmodified.", where=name
-        )
+    if place.transpose:
+        shape_of({name: shape}, name, 2)
     return Origin(name=name, dtype=dtype, shape=shape, **vars(place))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.vocabulary import inspection_phrases as phrases
+from cleanclip.vocabulary.errors import CheckpointRejected
 from cleanclip.vocabulary.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.origins import Upload
@@ -88,12 +89,16 @@ def check_state_dict(shapes: Mapping[str, tuple[int, ...]], architecture: Archit
             problem = f"'{name}' has shape {list(shapes[name])} where {list(expected[name])} is needed"
             where = name
     if problem:
-        raise refusal(
-            "architecture_mismatch",
-            f"The tensors look like {architecture.name}, but {problem}.",
-            "Upload the complete, unmodified state dict of one CLIP model.",
-            where=where,
-        )
+        raise mismatch(architecture, problem, where)
+
+
+def mismatch(architecture: Architecture, problem: str, where: str | None = None) -> CheckpointRejected:
+    return refusal(
+        "architecture_mismatch",
+        f"The tensors look like {architecture.name}, but {problem}.",
+        "Upload the complete, unmodified state dict of one CLIP model.",
+        where=where,
+    )
 
 
 def write_as_uploaded(

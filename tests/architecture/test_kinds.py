@@ -29,7 +29,7 @@ REFUSALS = {
     *("Unavailable", "AttemptFailed", "TrainingDiverged", "BadSample", "null_refused", "_refuse", "refusal"),
     *("CheckpointRejected", "DatasetRejected", "OptionsRejected"),
 }
-MOST_CODES = 13
+MOST_CODES = 11
 """Codes that more than one file raises: lower it with every one that one function raises for all.
 
 Those that are left have a sentence for each place (a tensor's type in safetensors, in a pickle, by its role).
