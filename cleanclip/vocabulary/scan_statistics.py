@@ -13,7 +13,7 @@ from annotated_types import Interval, MaxLen
 
 from cleanclip.vocabulary.exclusions import Digest
 from cleanclip.vocabulary.image_edits import Edit, bank
-from cleanclip.vocabulary.measures import Count, Ratio
+from cleanclip.vocabulary.measures import AS_WRITTEN, Count, Ratio, derived
 from cleanclip.vocabulary.scan_options import PatternFamily, ScanOptions
 
 Finite = Annotated[float, Interval(ge=-1e12, le=1e12)]
@@ -30,6 +30,7 @@ class CollapseRestart:
     """How many do."""
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class CollapseFigures:
     """D2 of one family. `n` held-out images."""
@@ -41,8 +42,12 @@ class CollapseFigures:
     """The class that most images go to, over all restarts."""
     agreement: Ratio | None = None
     """Their share, the mean of all restarts."""
-    num_agreeing: Count | None = None
-    """Restarts of which it is the first class."""
+
+    @derived
+    def num_agreeing(self) -> Count | None:
+        """Restarts of which it is the first class."""
+        classes = [one.towards for one in self.restarts]
+        return None if self.agreed_class is None else classes.count(self.agreed_class)
 
     @property
     def most_sent(self) -> tuple[int, int]:
@@ -198,17 +203,13 @@ def _is_agreed(one: CollapseFigures, num_classes: int) -> bool:
     if not all(_is_class(number, num_classes) for number in classes):
         return False
     if num_classes == 0 or one.agreement is None:
-        return num_classes == 0 and {one.agreement, one.num_agreeing, *counts} == {None}
+        return num_classes == 0 and {one.agreement, *counts} == {None}
     sent = [0 if count is None else count for count in counts]
-    agreeing = [restart.towards == one.agreed_class for restart in one.restarts]
-    least = sum(count for count, agrees in zip(sent, agreeing, strict=True) if agrees)
-    total = one.agreement * one.n * len(sent)
-    return (
-        max(sent) <= one.n
-        and one.num_agreeing == sum(agreeing)
-        and _is_count(total)
-        and least <= round(total) <= sum(sent)
+    least = sum(
+        count for count, towards in zip(sent, classes[1:], strict=True) if towards == one.agreed_class
     )
+    total = one.agreement * one.n * len(sent)
+    return max(sent) <= one.n and _is_count(total) and least <= round(total) <= sum(sent)
 
 
 def _is_class(number: int | None, num_classes: int) -> bool:

@@ -77,5 +77,4 @@ def _figures(
         ),
         agreed_class=agreed,
         agreement=float(count_RC[:, agreed].sum()) / (num_held_out * len(count_RC)),
-        num_agreeing=int((towards_R == agreed).sum()),
     )

@@ -104,7 +104,7 @@ def _ends(scans: Sequence[ScanRow]) -> set[str]:
 
 def _without_classes(measured: ScanStatistics) -> ScanStatistics:
     """As a scan without class names measures them."""
-    bare = [replace(one, agreement=None, agreed_class=None, num_agreeing=None) for one in measured.collapse]
+    bare = [replace(one, agreement=None, agreed_class=None) for one in measured.collapse]
     return replace(measured, collapse=tuple(bare))
 
 

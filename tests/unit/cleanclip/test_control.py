@@ -134,9 +134,7 @@ def test_the_pattern_that_controls_a_model_is_shown_and_not_another_of_its_famil
 
     def chosen(most: int) -> tuple[int | None, int | None]:
         restarts = (led(0, 250, 0.997), led(0, 240, 0.9), led(1, most, 0.5))
-        figures = CollapseFigures(
-            family=JUDGED[0], n=400, restarts=restarts, agreed_class=0, agreement=0.5, num_agreeing=2
-        )
+        figures = CollapseFigures(family=JUDGED[0], n=400, restarts=restarts, agreed_class=0, agreement=0.5)
         digests = dict.fromkeys(("weights_sha256", "class_names_sha256", "images_sha256"), "0" * 64)
         statistics = ScanStatistics(**digests, seed=1, num_passes=1, wall_s=1.0, collapse=(figures,))
         [found] = candidates(statistics)

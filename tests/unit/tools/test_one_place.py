@@ -51,7 +51,6 @@ def _measured(fixed: list[int], blend: list[int], agreement: float) -> ScanStati
             restarts=tuple(CollapseRestart(values=(0.5,), towards=1, num_sent=num) for num in sent),
             agreed_class=1,
             agreement=agreement,
-            num_agreeing=1,
         )
         for family, sent in zip(FAMILIES, (fixed, blend), strict=True)
     ]

@@ -56,7 +56,6 @@ def scan_row(
                 restarts=(CollapseRestart(values=(agreement,), towards=names.index(to), num_sent=50),),
                 agreed_class=names.index(to),
                 agreement=agreement,
-                num_agreeing=1,
             )
             for family, agreement, to in zip((PATCH, BLEND), (patch, blend), towards, strict=True)
         ),
