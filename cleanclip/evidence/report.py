@@ -16,7 +16,7 @@ from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, malformed
 from cleanclip.vocabulary.audit_figures import AuditFigures
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.examples import HOW_CHOSEN, num_examples
+from cleanclip.vocabulary.examples import num_examples
 from cleanclip.vocabulary.policy import Policy, PolicySource, policy_sha256
 from cleanclip.vocabulary.recipe import AuditOptions
 from cleanclip.vocabulary.recommended import RecipeSource
@@ -168,8 +168,6 @@ def _examples(report: Report) -> Iterator[Finding]:
     shown = report.examples
     if shown is None:
         return
-    if shown.choice != HOW_CHOSEN:
-        yield misfit("examples.choice", "is not how they are chosen")
     attacks = report.before.attacks
     targets = {report.audit.target, *(attack.target for attack in attacks)}
     if len(shown.examples) > num_examples(report.audit.examples, len(attacks)):

@@ -21,11 +21,6 @@ MAX_IMAGES = 64
 """Of one report, those without a trigger included: of 24 KiB each, 1.5 MiB together, 2 MiB in base64."""
 MAX_TOTAL_BYTES = MAX_IMAGES * MAX_BYTES
 
-HOW_CHOSEN = (
-    "Chosen at random by this seed before any prediction was made: from different classes if "
-    "there are enough, never from a target class."
-)
-
 PlainImage = Annotated[
     str,
     StringConstraints(min_length=4, max_length=MAX_CHARACTERS, pattern=r"^[A-Za-z0-9+/]+={0,2}$"),
@@ -86,10 +81,13 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """The same images for every attack, before and after. Figures are never taken from them."""
+    """The same images for every attack, before and after. Figures are never taken from them.
+
+    Chosen at random by the seed before any prediction was made: from different classes if there are enough,
+    never from a target class.
+    """
 
     seed: int
-    choice: str = HOW_CHOSEN
     image_size: int
     """Side in pixels of what the model sees."""
     side: int

@@ -22,7 +22,6 @@ from cleanclip.vocabulary.attack_options import names_of
 from cleanclip.vocabulary.audit_figures import AuditFigures
 from cleanclip.vocabulary.control import ControlFigures
 from cleanclip.vocabulary.errors import OptionsRejected
-from cleanclip.vocabulary.examples import HOW_CHOSEN
 from cleanclip.vocabulary.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, JudgedSpec
 from cleanclip.vocabulary.recipe import AuditOptions, Recipe, to_json
 from cleanclip.vocabulary.recommended import Model, RecipeSource
@@ -192,7 +191,7 @@ def _pairs(
     if report.examples is not None:
         image_size = known.config["preprocess_cfg"]["size"]
         shown = report.examples
-        yield "examples", (shown.seed, shown.image_size, shown.choice), (spec.seed, image_size, HOW_CHOSEN)
+        yield "examples", (shown.seed, shown.image_size), (spec.seed, image_size)
 
 
 def _of_audit(audit: AuditFigures, spec: JudgedSpec) -> Iterator[tuple[str, object, object]]:

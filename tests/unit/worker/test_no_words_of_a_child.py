@@ -73,7 +73,7 @@ HELD = {
     # ours: written over by the supervisor
     "ours": "Origin.* FetchedSource.* ExcludedSamples.reason CheckpointInput.architecture",
     # worked out again by the supervisor and by verify
-    "derived": """Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
+    "derived": "Inspection.architecture Inspection.architecture_name Inspection.dtype",
     # one that the dataset's validation found (`checking._check_names`)
     "class": """ClassAccuracy.class_name ClassChange.class_name Towards.class_name
         Prediction.class_name Example.true_class Strongest.class_name TextScanReport.class_names""",
