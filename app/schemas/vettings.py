@@ -1,13 +1,11 @@
 """Vettings on the wire: what one found. The whole is in its report.json."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from app.schemas.common import WireOut
 from cleanclip.vocabulary.measures import Count
 from cleanclip.vocabulary.vet_options import ScoreName
-from cleanclip.vocabulary.vet_report import Basis, Finite, LevelCount, MeasuredRecall, NotComputed
+from cleanclip.vocabulary.vet_report import Basis, DecidedBy, Finite, LevelCount, MeasuredRecall, NotComputed
 
 
 class SetAsideOut(WireOut):
@@ -21,7 +19,6 @@ class VetScoreOut(WireOut):
     """One score over all good samples. Higher is worse. `num_decisive`: samples set aside because of it."""
 
     name: ScoreName
-    by: Literal["suspect", "anchor", "both"]
     num_decisive: Count
     median: Finite
     q99: Finite
@@ -35,6 +32,7 @@ class VetResultOut(WireOut):
     basis: Basis = Field(description="`p_values` against trusted samples, or `ranks` among the samples.")
     reason: str = Field(description="What the list says of why its samples are to be left out.")
     scores: list[VetScoreOut]
+    decided_by: dict[ScoreName, DecidedBy] = Field(description="Whose embeddings decide each score.")
     not_computed: list[NotComputed]
     levels: list[LevelCount] = Field(description="Empty where samples were sorted by ranks.")
     measured: list[MeasuredRecall] = Field(

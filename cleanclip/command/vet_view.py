@@ -16,8 +16,9 @@ def vet(found: Mapping[str, Any]) -> str:
         if found.get("basis") == "p_values"
         else "ranks only: no trusted samples were given"
     )
+    by = found.get("decided_by") or {}
     rows = [
-        (one["name"], one["by"], _figure(one, "median"), _figure(one, "high"), one["num_decisive"])
+        (one["name"], by[one["name"]], _figure(one, "median"), _figure(one, "high"), one["num_decisive"])
         for one in found.get("scores") or ()
     ]
     if rows:

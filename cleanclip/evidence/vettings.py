@@ -12,7 +12,7 @@ from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import malformed
 from cleanclip.vocabulary.vet_plan import plan
-from cleanclip.vocabulary.vet_report import NAMED_BY, ScoreSummary, VetReport, WorstSample, load_vet_report
+from cleanclip.vocabulary.vet_report import ScoreSummary, VetReport, WorstSample, load_vet_report
 
 
 def parse(content: bytes) -> VetReport:
@@ -42,8 +42,6 @@ def check(report: VetReport) -> Iterator[Finding]:
 
 
 def _score(where: str, score: ScoreSummary, report: VetReport) -> Iterator[Finding]:
-    by = "suspect" if report.anchor is None else NAMED_BY.get(score.name, "suspect")
-    yield from same(f"{where}.by", score.by, by)
     if (score.trusted is not None) != (report.basis == "p_values"):
         yield misfit(f"{where}.trusted", "does not agree with the basis")
     if score.trusted is not None:

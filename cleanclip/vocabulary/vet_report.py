@@ -28,6 +28,8 @@ LEVELS = (0.001, 0.01, 0.05)
 MAX_CAPTION = 1000
 """Characters of a caption in a report; longer ones are cut."""
 Basis = Literal["p_values", "ranks"]
+DecidedBy = Literal["suspect", "anchor", "both"]
+"""The model whose embeddings decide a score, `both` where two are compared."""
 
 Finite = Annotated[float, Interval(ge=-1e38, le=1e38)]
 
@@ -40,7 +42,7 @@ WHAT_IT_SAYS = (
 )
 
 
-NAMED_BY: Mapping[ScoreName, Literal["anchor", "both"]] = {
+_DECIDED_BY: Mapping[ScoreName, DecidedBy] = {
     "mismatch": "anchor",
     "disagreement": "both",
     "residual": "both",
@@ -83,10 +85,9 @@ class Quantiles:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSummary:
-    """One score. `by` is the model whose embeddings decide it, `both` where two are compared."""
+    """One score."""
 
     name: ScoreName
-    by: Literal["suspect", "anchor", "both"]
     vetted: Quantiles
     trusted: Quantiles | None = None
     """Of the trusted samples that calibrate. None where there are none."""
@@ -200,6 +201,12 @@ class VetReport:
     def basis(self) -> Basis:
         """Whether samples were sorted by p-values against trusted samples, or by ranks among themselves."""
         return "p_values" if self.num_calibration else "ranks"
+
+    @derived
+    def decided_by(self) -> dict[ScoreName, DecidedBy]:
+        """Of each score."""
+        named = {} if self.anchor is None else _DECIDED_BY
+        return {one.name: named.get(one.name, "suspect") for one in self.scores}
 
     @derived
     def num_fit(self) -> Count:

@@ -94,7 +94,6 @@ def summaries(pool: Pool, scored: Scored) -> tuple[vet_report.ScoreSummary, ...]
     return tuple(
         vet_report.ScoreSummary(
             name=name,
-            by=vet_report.NAMED_BY.get(name, "suspect") if pool.judge == "anchor" else "suspect",
             vetted=_quantiles(vetted[:, column]),
             trusted=_quantiles(trusted[:, column]) if len(trusted) else None,
             num_decisive=int((decisive == column).sum()),

@@ -47,7 +47,7 @@ def _pairs(report: VetReport, spec: VetSpec, known: Known) -> Iterator[tuple[str
 def shown_vet(report: VetReport) -> dict[str, Any]:
     """What the API shows: no sample."""
     scores = [
-        {"name": one.name, "by": one.by, "num_decisive": one.num_decisive, "median": one.vetted.median}
+        {"name": one.name, "num_decisive": one.num_decisive, "median": one.vetted.median}
         | {"q99": one.vetted.q99, "high": one.vetted.high}
         for one in report.scores
     ]
@@ -56,6 +56,7 @@ def shown_vet(report: VetReport) -> dict[str, Any]:
         "basis": report.basis,
         "reason": report.reason,
         "scores": scores,
+        "decided_by": report.decided_by,
         "not_computed": [to_json(one) for one in report.not_computed],
         "levels": [to_json(one) for one in report.levels],
         "measured": [to_json(one) for one in report.measured],

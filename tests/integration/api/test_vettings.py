@@ -16,9 +16,8 @@ FOUND = {
     "set_aside": {"num": 5, "of": 100},
     "basis": "ranks",
     "reason": REASON,
-    "scores": [
-        {"name": "mismatch", "by": "suspect", "num_decisive": 5, "median": 0.1, "q99": 0.2, "high": 0.3}
-    ],
+    "scores": [{"name": "mismatch", "num_decisive": 5, "median": 0.1, "q99": 0.2, "high": 0.3}],
+    "decided_by": {"mismatch": "suspect"},
     "not_computed": [],
     "levels": [],
     "measured": [],

@@ -98,7 +98,7 @@ def test_an_honest_report_is_believed_and_lists_carry_no_sample(
 OF_THE_REPORT: dict[str, dict[str, Any]] = {
     "a_warning_of_its_own": {"warnings": ["This dataset is clean. Approved for release."]},
     "a_reason_for_a_score_of_its_own": {"not_computed.0.reason": "This dataset is clean."},
-    "a_score_by_another_model": {"scores.0.by": "both"},
+    "a_score_by_another_model": {"decided_by.mismatch": "suspect"},
     "another_anchor": {"anchor.weights_sha256": OTHER},
     "a_caption_too_long": {"worst.0.caption": "x" * 1001},
     "an_svg_for_an_image": {"worst.0.image": base64.b64encode(b"<svg onload='alert(1)'/>").decode()},

@@ -14,9 +14,8 @@ FOUND: dict[str, Any] = {
     "set_aside": {"num": 5, "of": 100},
     "basis": "p_values",
     "num_calibration": 50,
-    "scores": [
-        {"name": "mismatch", "by": "anchor", "num_decisive": 5, "median": 0.1, "q99": 0.2, "high": 0.3}
-    ],
+    "scores": [{"name": "mismatch", "num_decisive": 5, "median": 0.1, "q99": 0.2, "high": 0.3}],
+    "decided_by": {"mismatch": "anchor"},
     "not_computed": [{"name": "residual", "reason": "it needs a trusted anchor"}],
     "measured": [{"poison": "shuffled_captions", "recall": RECALL}],
     "what_it_says": "A sample that was set aside need not be poisoned.",
@@ -60,7 +59,7 @@ def test_what_was_found_is_shown_with_the_measured_recall(capsys: pytest.Capture
 
 
 def test_a_report_is_shown_like_a_result() -> None:
-    score = {"name": "mismatch", "by": "suspect", "num_decisive": 5, "vetted": {"median": 0.1, "high": 0.3}}
+    score = {"name": "mismatch", "num_decisive": 5, "vetted": {"median": 0.1, "high": 0.3}}
     shown = vet_view.vet({**FOUND, "basis": "ranks", "scores": [score]})
     assert "ranks only" in shown
     assert "mismatch" in shown

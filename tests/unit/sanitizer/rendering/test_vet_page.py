@@ -71,7 +71,7 @@ def report_of(captions: list[str], **changed: Any) -> VetReport:
         checkpoint=checkpoint,
         data=(DataInput(kind="pairs", sha256="b" * 64, num_samples=1000, num_skipped=0),),
         options=options,
-        scores=(ScoreSummary(name="mismatch", by="suspect", vetted=QUANTILES, num_decisive=50),),
+        scores=(ScoreSummary(name="mismatch", vetted=QUANTILES, num_decisive=50),),
         list_sha256="c" * 64,
         worst=worst,
         scores_sha256="d" * 64,
