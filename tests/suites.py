@@ -1,9 +1,9 @@
 """Which tests run when: `make test` daily, `make test-all` before a release, in CI an eighth of the rest.
 
 A test marked `full` proves at length what a daily test proves once. `--eighth N` runs only those, and only
-the Nth of eight shares of them. The shares take about equally long by docs/test-all.json, which keeps the last
-result of each file with such tests: `--record-all` writes those that were run. `--durations` also prints the
-seconds of each folder.
+the Nth of eight shares of them. The shares take about equally long by docs/test-all.json, which keeps the
+last result of each file with such tests: `--record-all` writes those that were run. `--durations` also prints
+the seconds of each folder.
 """
 
 import json
