@@ -42,9 +42,7 @@ def pairs(one: Iterable[Any], other: Iterable[Any]) -> list[Any]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("suites")
-    group.addoption(
-        "--eighth", type=int, choices=range(1, NUM_SHARES + 1), help="of the tests marked full"
-    )
+    group.addoption("--eighth", type=int, choices=range(1, NUM_SHARES + 1), help="of the tests marked full")
     group.addoption("--record-all", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
 
 
