@@ -6,25 +6,16 @@ Where the output is not a terminal there are no bars, only the lines. Knows rich
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.models import Job, Phase
 from cleanclip.transfer import TransferProgress
 from lab.testbed.training import EpochFigures
-
-PHASES = {
-    "stage": "data to the worker",
-    "baseline_audit": "audit before",
-    "finetune": "fine-tuning",
-    "final_audit": "audit after",
-    "rebound": "rebound",
-    "scan": "scan",
-    "publish": "publish",
-}
 
 
 def bars(console: Console) -> Progress:
     """A group of bars; use with `with`."""
     return Progress(
-        TextColumn("  {task.description:<20}", markup=False),
+        TextColumn("  {task.description:<30}", markup=False),
         BarColumn(bar_width=32),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
@@ -83,7 +74,7 @@ class JobBars:
         for phase in job.phases:
             if phase.state == "pending":
                 continue
-            name = PHASES.get(phase.name, phase.name)
+            name = KINDS[job.kind].phase(phase.name).title
             if phase.name not in self._tasks:
                 self._tasks[phase.name] = self._progress.add_task(name, total=1.0, note="")
             task = self._tasks[phase.name]

@@ -36,7 +36,7 @@ def test_each_finished_phase_is_told_once_with_its_time() -> None:
             bars(job("finetune", {"stage": "succeeded", "finetune": "running"}))
         bars(job("finetune", {"stage": "succeeded", "finetune": "succeeded"}))
     lines = [line.strip() for line in output.getvalue().splitlines() if "done" in line]
-    assert lines == ["data to the worker: done, 2.5 s", "fine-tuning: done, 2.5 s"]
+    assert lines == ["Fetch what the job reads: done, 2.5 s", "Clean by fine-tuning: done, 2.5 s"]
 
 
 def test_the_running_phase_shows_share_rate_loss_and_time_left() -> None:
