@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.gpu.page import made as gpu_made
 from tools.reference import (
+    attackers,
     codes,
     commands,
     control,
@@ -34,11 +35,13 @@ PAGES = (
     ROOT / "docs" / "scanning" / "public.md",
     ROOT / "docs" / "how-to" / "build-a-null.md",
     ROOT / "docs" / "text-side.md",
+    ROOT / "docs" / "uar" / "attackers.md",
     ROOT / "docs" / "uar" / "edits.md",
     ROOT / "docs" / "uar" / "rivals.md",
     ROOT / "docs" / "uar" / "siglip.md",
 )
 MAKERS: Mapping[str, Maker] = {
+    **attackers.MAKERS,
     **codes.MAKERS,
     **commands.MAKERS,
     **control.MAKERS,
