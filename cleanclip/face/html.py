@@ -179,7 +179,7 @@ def environment() -> Environment:
     made.filters["percent"] = percent
     made.filters["share"] = share
     made.filters["rate"] = rate_words
-    made.filters["listed"] = _listed
+    made.filters["listed"] = listed
     made.filters["image"] = lambda image: escape(data_uri(image))  # longer than any text that a page shows
     made.globals["points"] = points
     made.globals["sections_of"] = sections_of
@@ -192,7 +192,7 @@ def _finalized(value: Any) -> Any:
     return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _listed(values: tuple[str, ...]) -> list[str]:
+def listed(values: Sequence[str]) -> list[str]:
     """The first of them, and how many more there are."""
     more = len(values) - _MAX_LISTED
     return [*values[:_MAX_LISTED], *([f"{more} more in report.json"] if more > 0 else [])]

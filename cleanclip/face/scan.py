@@ -1,22 +1,17 @@
-"""The pages of a scan: one sentence, one number, the found trigger on images, the null and the suspect in it.
+"""The page of a scan: one sentence, one number, the found trigger on images, this model in the null."""
 
-As in every page here, untrusted text is made visible and escaped, nothing is loaded and no script runs.
-"""
-
+from collections.abc import Iterator
 from typing import Literal
 
-from cleanclip.face import sentences
-from cleanclip.face.drawn import Drawn
-from cleanclip.face.html import environment, made_with
 from cleanclip.face.markdown import code, control_table, text
+from cleanclip.face.page import Page, drawn
 from cleanclip.face.plots import null_plot
 from cleanclip.vocabulary import control
-from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
 from cleanclip.vocabulary.measures import Estimate
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.scan_report import WHO_MEASURED, Hypothesis, ScanReport
 from cleanclip.vocabulary.untrusted import rows
-from cleanclip.vocabulary.verdicts import MEANINGS
+from cleanclip.vocabulary.verdicts import MEANINGS, scan_headline
 
 _MEANING = {
     "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",
@@ -25,50 +20,65 @@ _MEANING = {
 }
 
 
-def render_scan_html(report: ScanReport) -> str:
-    """The page."""
-    page = (
-        environment()
-        .get_template("scan.html.j2")
-        .render(
-            report=report,
-            created=sentences.time(report.created_at),
-            mood=MEANINGS[report.verdict.outcome].mood,
-            first=report.hypotheses[0] if report.hypotheses else None,
-            control=control_part(report),
-            sections=scan_sections(report),
-            limits=limits(report),
-            made_with=made_with(),
-        )
-    )
-    return REPORT_HTML_HEAD + page.lstrip()
+_TITLES = {"fail": "The trigger that was found", "controlled": "The pattern that controls this model"}
+"""Of its first pattern, by the outcome."""
 
 
-def scan_sections(report: ScanReport) -> Drawn:
-    """What it holds, part by part: on its job's page and in report.html."""
-    return Drawn(
-        environment()
-        .get_template("scan_sections.html.j2")
-        .render(
-            report=report,
-            first=report.hypotheses[0] if report.hypotheses else None,
-            share=share,
-            beside=beside,
+def scan_page(report: ScanReport) -> Page:
+    """One sentence, one number, the found trigger on images, the null and this model in it."""
+    first = report.hypotheses[0] if report.hypotheses else None
+    weights = report.checkpoint.weights_sha256
+    outcome = report.verdict.outcome
+    words = {"first": first, "report": report, "share": share, "beside": beside}
+    return Page(
+        report=report,
+        title="Scan for triggers",
+        about="Scan of a CLIP checkpoint",
+        subject=("Weights", weights),
+        mood=MEANINGS[outcome].mood,
+        headline=scan_headline(outcome, has_null=report.null is not None),
+        figure=(report.number, report.number_words),
+        sentences=(report.verdict.sentence,),
+        lead=drawn("scan_lead.html.j2", title=_TITLES.get(outcome, "The most conspicuous pattern"), **words),
+        front=drawn("control.html.j2", control=control.table(report.control)),
+        sections=drawn(
+            "scan_sections.html.j2",
             cell=_cell_of,
             meanings=_MEANING,
             plot=null_plot(report),
             options=rows(to_json(report.options)),
-        )
+            **words,
+        ),
+        limits=_limits(report),
+        short=[*control_table(report.control), *_patterns(report), *_null(report)],
+        digests=[("Weights", weights)],
     )
 
 
-def control_part(report: ScanReport) -> Drawn:
-    """What the strongest pattern of each family does; empty without class names."""
-    template = environment().get_template("control.html.j2")
-    return Drawn(template.render(control=control.table(report.control)))
+def _patterns(report: ScanReport) -> Iterator[str]:
+    """In Markdown, with the words that are nearest."""
+    if not report.hypotheses:
+        return
+    lines = ["| pattern | target | words | ASR | without it | PA |", "|---|---|---|---|---|---|"]
+    lines += [_row(one) for one in report.hypotheses]
+    lines += [
+        f"\nASR by dose of {one.trigger.family.name}: {one.dose_words}"
+        for one in report.hypotheses
+        if one.dose
+    ]
+    yield f"Measured on held-out images. {WHO_MEASURED}\n\n" + "\n".join(lines)
 
 
-def limits(report: ScanReport) -> tuple[str, ...]:
+def _null(report: ScanReport) -> Iterator[str]:
+    null = report.null
+    if null is not None:
+        yield (
+            f"Null set {code(null.name)}: {null.num_models} models, SHA-256 {code(null.sha256)}. "
+            f"{text(null.about)} {null.why}".rstrip()
+        )
+
+
+def _limits(report: ScanReport) -> tuple[str, ...]:
     """What it does not show, whatever it found."""
     semantic = (
         "of triggers that depend on what an image shows it finds those like an edit of its bank alone."
@@ -84,36 +94,6 @@ def limits(report: ScanReport) -> tuple[str, ...]:
         "such models separates them from a backdoor.",
         WHO_MEASURED,
     )
-
-
-def render_scan_markdown(report: ScanReport) -> str:
-    """The short form, to be pasted where Markdown is read."""
-    parts = [
-        f"## Scan for triggers: {report.verdict.outcome}",
-        f"**{text(report.number)}.** {text(report.verdict.sentence)}",
-    ]
-    parts += control_table(report.control)
-    if report.hypotheses:
-        lines = ["| pattern | target | words | ASR | without it | PA |", "|---|---|---|---|---|---|"]
-        lines += [_row(one) for one in report.hypotheses]
-        lines += [
-            f"\nASR by dose of {one.trigger.family.name}: {one.dose_words}"
-            for one in report.hypotheses
-            if one.dose
-        ]
-        parts.append(f"Measured on held-out images. {WHO_MEASURED}\n\n" + "\n".join(lines))
-    if report.null is not None:
-        parts.append(
-            f"Null set {code(report.null.name)}: {report.null.num_models} models, SHA-256 "
-            f"{code(report.null.sha256)}. {text(report.null.about)} {report.null.why}".rstrip()
-        )
-    if report.warnings:
-        parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in report.warnings[:20]))
-    parts.append(
-        f"Weights {code(report.checkpoint.weights_sha256)}, seed {report.seed}, "
-        f"{sentences.time(report.created_at)}. {sentences.signing(report)}"
-    )
-    return "\n\n".join(parts) + "\n"
 
 
 def share(estimate: Estimate | None) -> str:

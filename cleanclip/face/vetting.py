@@ -1,11 +1,7 @@
-"""The pages of a vetting, as `rendering.html` makes those of audits; captions are untrusted and escaped
-alike."""
+"""The page of a vetting: how many samples are set aside, and the worst of them. No caption and no key is in
+its Markdown."""
 
-from cleanclip.face import sentences
-from cleanclip.face.drawn import Drawn
-from cleanclip.face.html import environment, made_with
-from cleanclip.face.markdown import MAX_WARNINGS, code, text
-from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
+from cleanclip.face.page import Page, drawn
 from cleanclip.vocabulary.untrusted import rows
 from cleanclip.vocabulary.vet_options import ScoreName
 from cleanclip.vocabulary.vet_report import VetReport
@@ -28,59 +24,34 @@ MEANINGS: dict[ScoreName, str] = {
 }
 
 
-def render_vet_html(report: VetReport) -> str:
-    """The page. The same report gives the same bytes."""
-    page = (
-        environment()
-        .get_template("vet_report.html.j2")
-        .render(
-            report=report,
-            created=sentences.time(report.created_at),
-            titles=TITLES,
-            sections=vet_sections(report),
-            made_with=made_with(),
-        )
-    )
-    return REPORT_HTML_HEAD + page.lstrip()
-
-
-def vet_sections(report: VetReport) -> Drawn:
-    """What it holds, part by part: on its job's page and in report.html."""
-    return Drawn(
-        environment()
-        .get_template("vet_sections.html.j2")
-        .render(
-            report=report,
-            titles=TITLES,
-            meanings=MEANINGS,
-            digests=_digests(report),
-            options=rows(report.shown_options),
-        )
-    )
-
-
-def render_vet_markdown(report: VetReport) -> str:
-    """The short form, to be pasted where Markdown is read. No caption and no key is in it."""
+def vet_page(report: VetReport) -> Page:
+    """How many samples are set aside, the worst of them, and how they were chosen."""
     lines = ["| score | median | 99 % are below | highest | decisive |", "|---|---|---|---|---|"]
     lines += [
         f"| {TITLES[one.name]} | {one.vetted.median:.4g} | {one.vetted.q99:.4g} | {one.vetted.high:.4g} "
         f"| {one.num_decisive} |"
         for one in report.scores
     ]
-    parts = [
-        f"## Vetting: {report.headline}",
-        text(report.what_it_says),
-        "\n".join(lines),
-        *(text(one.sentence) for one in report.measured),
-    ]
-    if report.warnings:
-        listed = "\n".join(f"- {text(one)}" for one in report.warnings[:MAX_WARNINGS])
-        parts.append(f"**Warnings**\n\n{listed}")
-    parts.append(
-        f"Dataset {code(report.vetted.sha256)}, weights {code(report.checkpoint.weights_sha256)}, seed "
-        f"{report.seed}, {sentences.time(report.created_at)}. {sentences.signing(report)}"
+    return Page(
+        report=report,
+        title="Vetting",
+        about="Vetting of a dataset",
+        subject=("Dataset", report.vetted.sha256),
+        headline=report.headline,
+        sentences=(report.what_it_says, *report.recalls),
+        lead=drawn("vet_lead.html.j2", report=report, titles=TITLES),
+        sections=drawn(
+            "vet_sections.html.j2",
+            report=report,
+            titles=TITLES,
+            meanings=MEANINGS,
+            digests=_digests(report),
+            options=rows(report.shown_options),
+        ),
+        limits=report.limits,
+        short=["\n".join(lines)],
+        digests=[("Dataset", report.vetted.sha256), ("weights", report.checkpoint.weights_sha256)],
     )
-    return "\n\n".join(parts) + "\n"
 
 
 def _digests(report: VetReport) -> list[tuple[str, str]]:

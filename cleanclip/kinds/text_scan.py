@@ -14,7 +14,7 @@ from cleanclip.vocabulary.errors import CheckpointRejected, OptionsRejected, San
 from cleanclip.vocabulary.jobspec import REPORT_NAME, SearchSpec
 from cleanclip.vocabulary.model_cost import ModelCost
 from cleanclip.vocabulary.text_scan_options import MIN_CLASSES, TextScanOptions
-from cleanclip.vocabulary.text_scan_report import NUM_NAMED_FINE, TextScanReport
+from cleanclip.vocabulary.text_scan_report import DOES_NOT_SHOW, NUM_NAMED_FINE, TextScanReport
 
 LABELLED = labelled(
     "text_scan",
@@ -104,7 +104,7 @@ TEXT_SCAN = Kind(
     inputs=(SUSPECT, LABELLED),
     options=TextScanOptions,
     shows="The report's rates, words and outcome follow from its counts, and its counts are consistent.",
-    does_not_show="That no word controls the text tower: a trigger of two words together is missed.",
+    does_not_show=DOES_NOT_SHOW,
     report=TextScanReport,
     engine="sanitizer.work.text_scanning",
     spec=TextScanSpec,

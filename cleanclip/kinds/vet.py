@@ -16,7 +16,7 @@ from cleanclip.vocabulary.vet_plan import (
     num_embedded,
     plan,
 )
-from cleanclip.vocabulary.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
+from cleanclip.vocabulary.vet_report import DOES_NOT_SHOW, EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 
 VETTED = Input(
     column="dataset_id",
@@ -148,10 +148,7 @@ VET = Kind(
         "The samples that are set aside are the worst by their scores, and the list to leave out names "
         "exactly these."
     ),
-    does_not_show=(
-        "That the samples which are set aside are poisoned, or that the others are not: a score says how "
-        "unusual a sample is."
-    ),
+    does_not_show=DOES_NOT_SHOW,
     engine="sanitizer.work.vetting",
     spec=VetSpec,
     check=check,

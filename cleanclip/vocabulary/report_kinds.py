@@ -53,6 +53,11 @@ class PlainReport:
         """What a reader must know of how it was made."""
         return tuple(one for data in self.data for one in data.skipped_words)
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What its figures do not show, whatever they are."""
+        return ()
+
     @derived
     def vouched_for(self) -> str:
         """What proves the origin of the file."""

@@ -107,6 +107,11 @@ class Hypothesis:
         return asr.value - self.untriggered_target_rate.value
 
     @property
+    def called(self) -> str:
+        """Its class, else the words that are nearest; "" where neither is known."""
+        return self.target or ", ".join(named.word for named in self.words[:3])
+
+    @property
     def leads(self) -> str:
         """What it does, in one sentence without a name of a customer's."""
         what = describe(self.trigger.family)

@@ -89,6 +89,9 @@ class WordFigures:
         )
 
 
+DOES_NOT_SHOW = "That no word controls the text tower: a trigger of two words together is missed."
+
+
 @AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class TextScanReport(PlainReport):
@@ -111,6 +114,11 @@ class TextScanReport(PlainReport):
     """The tokens with the largest shares that are in no class name; the lower number first among equals."""
     named: Annotated[tuple[LedByToken, ...], MaxLen(NUM_NAMED)] = ()
     """The same of tokens that are in a class name or a known word."""
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What its figures do not show, whatever they are."""
+        return (DOES_NOT_SHOW,)
 
     def __post_init__(self) -> None:
         if problem := next(self._problems(), None):

@@ -41,7 +41,10 @@ WHAT_IT_SAYS = (
     "clean."
 )
 
-
+DOES_NOT_SHOW = (
+    "That the samples which are set aside are poisoned, or that the others are not: a score says how unusual "
+    "a sample is."
+)
 _DECIDED_BY: Mapping[ScoreName, DecidedBy] = {
     "mismatch": "anchor",
     "disagreement": "both",
@@ -262,6 +265,11 @@ class VetReport:
     def what_it_says(self) -> str:
         """What a score is, and what it does not show."""
         return WHAT_IT_SAYS
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What it does not show, whatever it found."""
+        return (DOES_NOT_SHOW,)
 
     @derived
     def vouched_for(self) -> str:

@@ -9,7 +9,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from cleanclip.face.scan import render_scan_html
+from cleanclip.face.page import render_html
+from cleanclip.face.scan import scan_page
 from cleanclip.vocabulary.audit_figures import Measured
 from cleanclip.vocabulary.control import MEASURED
 from tests.browser.test_every_page import open_all
@@ -77,13 +78,14 @@ def test_a_scans_answer_evidence_and_decision_come_first_and_the_rest_is_folded(
     families = tuple(replace(scan.control[0], family=family) for family in MEASURED)
     scan = replace(scan, control=families, examples=scan.examples[:1] * 4)
     report = tmp_path / "scan.html"
-    report.write_text(render_scan_html(scan))
+    report.write_text(render_html(scan_page(scan)))
     width, height = size
     page = chromium.new_page(viewport={"width": width, "height": height})
     page.goto(report.as_uri())
     front, *folded = page.locator("section").all()
     headings = front.locator("h2").all_inner_texts()
-    assert headings == ["What was found", "Can one pattern control this model?", "Decision"]
+    found = "The trigger that was found" if with_null else "The pattern that controls this model"
+    assert headings == [found, "Can one pattern control this model?", "Decision"]
     assert all(one.locator("details:not([open])").count() == 1 for one in folded)
     whole = page.evaluate("document.documentElement.scrollHeight")
     assert whole <= (2 if width > 1000 else 4) * height

@@ -152,7 +152,7 @@ def test_who_knows_no_trigger_scans_cleans_on_what_was_found_and_scans_again(
         wait_for_files(page)
         expect(page.locator("#job-verdict")).to_contain_text(re.compile("controlled|inconclusive"))
         expect(page.locator("#job-verdict")).to_contain_text("there is no p-value")
-        expect(page.locator("#job-trigger img")).to_have_count(1 + 2 * 2)  # the pattern; without and with it
+        expect(page.locator("#job-lead img")).to_have_count(1 + 2 * 2)  # the pattern; without and with it
         targets = page.locator("#job-report section[aria-labelledby=found] th > bdi").all_text_contents()
         return str(targets[0])
 

@@ -17,7 +17,7 @@ from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import front, sections
 from cleanclip.face.sentences import headline as headline_of
 from cleanclip.vocabulary.figures import Line, of_attack, of_model, with_target
-from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report, load_json
+from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report
 from cleanclip.vocabulary.untested import not_tested
 from cleanclip.vocabulary.verdicts import headline
 
@@ -65,19 +65,6 @@ class Result:
     """What report.html holds, part by part."""
 
 
-def read_report(store: ObjectStore, key: str) -> Report:
-    """The report under this key, whose parts fit each other. Raises ReportUnreadable, as `fetch`."""
-    report = fetch_report(store, key)
-    if not _fits(report):
-        raise ReportUnreadable("The report contradicts itself.")
-    return report
-
-
-def fetch_report(store: ObjectStore, key: str) -> Report:
-    """The report under this key as it was written. Raises ReportUnreadable, as `fetch`."""
-    return fetch(store, key, load_json)
-
-
 def fetch(store: ObjectStore, key: str, parse: Callable[[bytes], T]) -> T:
     """What `parse` makes of the bytes under this key. Raises ReportUnreadable, whose sentence says why."""
     try:
@@ -111,7 +98,9 @@ def _fits(report: Report) -> bool:
 
 
 def result_of(report: Report) -> Result:
-    """Everything that the page shows of a report."""
+    """Everything that the page shows of a report. Raises ReportUnreadable where its parts do not fit."""
+    if not _fits(report):
+        raise ReportUnreadable("The report contradicts itself.")
     attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
     worst = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     reported = headline_of(report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from app.db.models.job import LOSS_CURVE, Artifact, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, NotFound
-from app.domain.states import RESUMABLE, TERMINAL, JobKind, JobState
+from app.domain.states import RESUMABLE, TERMINAL, JobState
 from app.edge.error_codes import status_of
 from app.live.ports import Ports
 from app.schemas.common import StoredProblem
@@ -26,33 +26,30 @@ from app.web.jobs.job_result import (
     ReportUnreadable,
     Result,
     TitledLine,
+    fetch,
     first_headline,
     kept_figures,
     kept_rows,
-    read_report,
     result_of,
 )
 from app.web.jobs.job_story import Line, Phase, lines_of, phases_of
-from app.web.jobs.plain_result import PlainResult, read_plain
-from app.web.jobs.scan_result import ScanResult, read_scan
-from app.web.jobs.vet_result import VetResult, read_vet
 from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
 from cleanclip.face.drawn import Drawn
+from cleanclip.face.page import Page
 from cleanclip.face.plots import live_loss
+from cleanclip.face.reports import page_of
+from cleanclip.face.scan import scan_page
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.kind import SUSPECT, Input
 from cleanclip.vocabulary.jobspec import SCAN_NAMES
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.report_kinds import loader
+from cleanclip.vocabulary.scan_report import load_scan
 
 NUM_LINES = 40
 """Of what happened; the API's list has all of it."""
-Found = ScanResult | VetResult | PlainResult
-_READS: Mapping[JobKind, Callable[[ObjectStore, str], Found]] = {
-    JobKind.SCAN: read_scan,
-    JobKind.VET: read_vet,
-}
-"""Kinds whose report has a page of its own. Each result names its template."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +88,9 @@ class Shown:
     artifacts: Sequence[Artifact]
     signature: SignatureOut
     result: Result | None
-    found: Found | None
+    found: Page | None
     """Of a kind that judges no audit, in the place of `result`."""
-    first_scan: ScanResult | None
+    first_scan: Page | None
     """Of a cleaning that began with a scan whose report can be read."""
     null_name: str | None
     """Of a scan: the null that was chosen for it."""
@@ -152,7 +149,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         dataset_names = unit.datasets.names(project_id, job.dataset_ids)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
-    found = None if isinstance(result, Result) else result
+    found = result if isinstance(result, Page) else None
     result = result if isinstance(result, Result) else None
     kept = kept_figures(job.result) if result is None else None
     base_url = f"{request.url.scheme}://{request.url.netloc}"
@@ -228,9 +225,7 @@ def _last_step(job: Job) -> int | None:
     return total if isinstance(total, int) else None
 
 
-def _result(
-    ports: Ports, job: Job, artifacts: Sequence[Artifact]
-) -> tuple[Result | Found | None, str | None]:
+def _result(ports: Ports, job: Job, artifacts: Sequence[Artifact]) -> tuple[Result | Page | None, str | None]:
     """What the report says, or why it cannot be shown."""
     if job.state is not JobState.SUCCEEDED:
         return None, None
@@ -238,20 +233,17 @@ def _result(
     if row is None:
         return None, "The job left no report."
     try:
-        if (read := _READS.get(job.kind)) is not None:
-            return read(ports.store, row.object_key), None
-        if (plain := KINDS[job.kind].report) is not None:
-            return read_plain(ports.store, row.object_key, plain), None
-        return result_of(read_report(ports.store, row.object_key)), None
+        report = fetch(ports.store, row.object_key, loader(job.kind, KINDS[job.kind].report))
+        return result_of(report) if isinstance(report, Report) else page_of(report), None
     except ReportUnreadable as error:
         return None, str(error)
 
 
-def _first_scan(store: ObjectStore, artifacts: Sequence[Artifact]) -> ScanResult | None:
+def _first_scan(store: ObjectStore, artifacts: Sequence[Artifact]) -> Page | None:
     """What the scan before a cleaning found. None where there was none, or its report cannot be read."""
     row = next((one for one in artifacts if one.name == SCAN_NAMES[REPORT_NAME]), None)
     try:
-        return None if row is None else read_scan(store, row.object_key)
+        return None if row is None else scan_page(fetch(store, row.object_key, load_scan))
     except ReportUnreadable:
         return None
 

@@ -10,7 +10,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from app.live.callers import request_id_of
 from app.web.kit.static_files import static_url
-from cleanclip.vocabulary.plain_images import data_uri
 from cleanclip.vocabulary.progress import rate_words
 from cleanclip.vocabulary.report_inputs import scanner_words
 from cleanclip.vocabulary.verdicts import standing, state_words
@@ -85,7 +84,6 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "bytes": bytes_text,
-        "data_uri": data_uri,
         "rate": rate_words,
         "in_words": in_words,
         "seconds": seconds_text,
