@@ -264,6 +264,8 @@ class Result(Answer):
     """
 
     preliminary: bool = False
+    headline: str | None = None
+    """What the job comes to. None until it has succeeded."""
     verdict: dict[str, Any] | None = None
     before: dict[str, Any] | None = None
     before_verdict: dict[str, Any] | None = None

@@ -101,6 +101,12 @@ class ResultOut(WireOut):
         description="The job has not succeeded: what is here was measured before cleaning; it is not signed,"
         " and no second audit has confirmed it.",
     )
+    headline: str | None = Field(
+        None,
+        description="What the job comes to, in a sentence without a full stop that ends with its outcome."
+        " Null until it has succeeded.",
+        examples=["Cleaned, as far as tested: pass"],
+    )
     verdict: Verdict | None = None
     before: AuditFigures | None = None
     before_verdict: Verdict | None = Field(

@@ -243,6 +243,7 @@ def job(row: Job) -> str:
         ("target", (row.audit or {}).get("target")),
         ("null", ((row.scan or {}).get("null") or {}).get("name")),
         ("seed", row.seed),
+        ("found", None if result is None else result.headline),
         ("attempt", f"{row.attempt} (at most {row.max_attempts} are counted)"),
         ("created", when(row.created_at)),
         ("started", when(row.started_at)),

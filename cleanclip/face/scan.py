@@ -11,7 +11,7 @@ from cleanclip.vocabulary.measures import Estimate
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.scan_report import WHO_MEASURED, Hypothesis, ScanReport
 from cleanclip.vocabulary.untrusted import rows
-from cleanclip.vocabulary.verdicts import MEANINGS, scan_headline
+from cleanclip.vocabulary.verdicts import MEANINGS
 
 _MEANING = {
     "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",
@@ -36,7 +36,7 @@ def scan_page(report: ScanReport) -> Page:
         about="Scan of a CLIP checkpoint",
         subject=("Weights", weights),
         mood=MEANINGS[outcome].mood,
-        headline=scan_headline(outcome, has_null=report.null is not None),
+        headline=report.headline,
         figure=(report.number, report.number_words),
         sentences=(report.verdict.sentence,),
         lead=drawn("scan_lead.html.j2", title=_TITLES.get(outcome, "The most conspicuous pattern"), **words),

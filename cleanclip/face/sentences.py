@@ -16,7 +16,6 @@ from cleanclip.vocabulary.untested import KNOWN_TRIGGERS, quoted, targets_of
 from cleanclip.vocabulary.untrusted import name
 from cleanclip.vocabulary.verdict_texts import NO_ORIGIN, NOT_JUDGED, of_search
 from cleanclip.vocabulary.verdicts import MEANINGS, Mood, Outcome
-from cleanclip.vocabulary.verdicts import headline as found
 
 CUSTOM_TRIGGERS = {
     "custom_patch": "an image that was sent with the order, as a patch",
@@ -109,8 +108,6 @@ def settled(report: Report) -> list[tuple[str, str]]:
 def headline(report: Report) -> Headline:
     """The verdict, and of which triggers."""
     outcome = report.verdict.outcome
-    num_triggers = report.before.num_triggers(report.verdict.attacks)
-    label = found(outcome, is_cleaned=report.is_cleaning, num_triggers=num_triggers)
     rest = "" if outcome == "inconclusive" else _rest(report)
     limits = FoundLimits.of(report.before, report.policy, report.scan)
     compared = report.before, report.after, report.verdict.attacks
@@ -121,7 +118,9 @@ def headline(report: Report) -> Headline:
         limits.passing(*compared),
     )
     return Headline(
-        label=label, mood=MEANINGS[outcome].mood, sentence=" ".join(filter(None, map(str.strip, sentences)))
+        label=report.headline,
+        mood=MEANINGS[outcome].mood,
+        sentence=" ".join(filter(None, map(str.strip, sentences))),
     )
 
 

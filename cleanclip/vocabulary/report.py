@@ -44,7 +44,7 @@ from cleanclip.vocabulary.settled import SettledArchitecture
 from cleanclip.vocabulary.settled import warnings as of_settings
 from cleanclip.vocabulary.strict_json import load_written
 from cleanclip.vocabulary.templates import PLAIN_TEMPLATE
-from cleanclip.vocabulary.verdicts import WORST_FIRST, Verdict
+from cleanclip.vocabulary.verdicts import WORST_FIRST, Verdict, headline
 
 MOST_ATTACKS_IN_FRONT = 3
 """So many, the worst of them, stand on the first page of a report and at the top of a job's page."""
@@ -180,6 +180,12 @@ class Report:
     def is_cleaning(self) -> bool:
         """Whether the model was cleaned, or measured only."""
         return self.kind == "sanitize"
+
+    @property
+    def headline(self) -> str:
+        """The verdict, and of how many triggers."""
+        num_triggers = self.before.num_triggers(self.verdict.attacks)
+        return headline(self.verdict.outcome, is_cleaned=self.is_cleaning, num_triggers=num_triggers)
 
     @derived
     def verdict(self) -> Verdict:

@@ -29,6 +29,7 @@ from cleanclip.vocabulary.scan_statistics import Finite, NullFigures, ScanStatis
 from cleanclip.vocabulary.scan_verdicts import ScanVerdict, verdict
 from cleanclip.vocabulary.scan_warnings import Conditions, scan_warnings
 from cleanclip.vocabulary.strict_json import load_written
+from cleanclip.vocabulary.verdicts import scan_headline
 
 WHO_MEASURED = (
     "Figures and images of patterns were made by the process that read the model; where results are signed a "
@@ -250,6 +251,11 @@ class ScanReport:
     def vouched_for(self) -> str:
         """What proves the origin of the file."""
         return report_inputs.WHO_VOUCHES
+
+    @property
+    def headline(self) -> str:
+        """What it comes to."""
+        return scan_headline(self.verdict.outcome, has_null=self.null is not None)
 
     @property
     def number(self) -> str:

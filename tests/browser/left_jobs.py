@@ -262,6 +262,7 @@ def judgement(report: Report) -> dict[str, Any]:
     """The figures that a worker writes on the job's row."""
     return {
         "verdict": asdict(report.verdict),
+        "headline": report.headline,
         "before": shown_figures(report.before),
         "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),

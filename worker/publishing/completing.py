@@ -79,6 +79,7 @@ def judgement(report: Report) -> dict[str, Any]:
     alone = judged_alone(report.before, report, report.scan)
     return row_of(
         {
+            "headline": report.headline,
             "verdict": to_json(report.verdict),
             "before": shown_figures(report.before),
             "before_verdict": None if report.after is None else to_json(alone),

@@ -100,4 +100,6 @@ def _checked(work: Publication, spec: SearchSpec) -> AnyReport:
 def result_of(report: AnyReport) -> dict[str, Any]:
     """What the job's row carries of it. Raises AttemptFailed."""
     shown = SEARCHES.get(report.kind, PLAIN).shown(report)
-    return row_of({report.kind: shown, "warnings": shown_warnings(report.warnings)})
+    return row_of(
+        {"headline": report.headline, report.kind: shown, "warnings": shown_warnings(report.warnings)}
+    )

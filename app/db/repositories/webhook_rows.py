@@ -20,7 +20,6 @@ from app.domain.errors import NotFound
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, TERMINAL, JobState
 from app.domain.webhook_messages import DeliveryState, WebhookEvent, WebhookState, message_data
-from cleanclip.vocabulary.verdicts import headline, scan_headline
 
 
 def tell_of_job(session: Session, job: Job) -> None:
@@ -35,23 +34,11 @@ def tell_of_job(session: Session, job: Job) -> None:
 def verdict_of(job: Job) -> dict[str, str]:
     """What a job that succeeded found out, in words of ours: a receiver that starts a release reads it."""
     result = job.result or {}
-    if job.state is JobState.SUCCEEDED and result.get("scan"):
-        scan = result["scan"]
-        outcome, has_null = scan["verdict"]["outcome"], scan.get("null") is not None
-        return {"outcome": outcome, "headline": scan_headline(outcome, has_null=has_null)}
-    if job.state is not JobState.SUCCEEDED or not result.get("verdict"):
+    if job.state is not JobState.SUCCEEDED or "headline" not in result:
         return {}
-    outcome, judged = result["verdict"]["outcome"], result["verdict"]["attacks"]
-    triggers = {
-        attack["trigger_sha256"]
-        for attack, verdict in zip(result["before"]["attacks"], judged, strict=False)
-        if verdict.get("judged", True)
-    }
-    is_cleaned = job.spec.get("recipe") is not None
-    return {
-        "outcome": outcome,
-        "headline": headline(outcome, is_cleaned=is_cleaned, num_triggers=len(triggers)),
-    }
+    judged = result.get("verdict") or (result.get(job.kind.value) or {}).get("verdict")
+    outcome = {} if judged is None else {"outcome": judged["outcome"]}
+    return outcome | {"headline": result["headline"]}
 
 
 def tell_of_checkpoint(session: Session, row: Checkpoint) -> None:

@@ -57,7 +57,7 @@ class Column:
 
     @property
     def verdict_label(self) -> VerdictLabel | None:
-        return figures.verdict_label(self.job, self.result)
+        return figures.verdict_label(self.result)
 
     @property
     def took_s(self) -> float | None:

@@ -3,24 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from app.db.models.job import Job
 from app.schemas.jobs import ResultOut
 from cleanclip.vocabulary.attack_options import names_of
 from cleanclip.vocabulary.audit_figures import AttackFigures
-from cleanclip.vocabulary.verdicts import WORST_FIRST, Outcome, headline, scan_headline, vet_headline
+from cleanclip.vocabulary.verdicts import WORST_FIRST, Outcome
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictLabel:
-    """An outcome, which is the class of its badge too, and what stands before it. A vetting judges nothing:
-    its word says what was done with the samples that it lists."""
+    """A job's headline: what stands before its outcome, and that, which is the class of its badge too. None:
+    it judges nothing."""
 
-    word: Outcome | Literal["set_aside"]
-    lead: str = ""
+    lead: str
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +45,13 @@ def result_of(job: Job) -> ResultOut | None:
     return ResultOut.of(job.result)
 
 
-def verdict_label(job: Job, result: ResultOut | None) -> VerdictLabel | None:
-    """The verdict of a whole job; None where there is none."""
-    if result is not None and result.vet is not None:
-        listed = result.vet.set_aside
-        sentence = vet_headline(listed.num, listed.of)
-        return VerdictLabel(word="set_aside", lead=sentence.removesuffix("set aside"))
-    if result is not None and result.scan is not None:
-        scanned = result.scan.verdict.outcome
-        sentence = scan_headline(scanned, has_null=result.scan.null is not None)
-        return VerdictLabel(word=scanned, lead=sentence.removesuffix(scanned))
-    if result is None or result.verdict is None or result.before is None:
+def verdict_label(result: ResultOut | None) -> VerdictLabel | None:
+    """What a whole job comes to; None until it has succeeded."""
+    if result is None or result.headline is None:
         return None
-    outcome, is_cleaned = result.verdict.outcome, bool(job.spec.get("recipe"))
-    num_triggers = result.before.num_triggers(result.verdict.attacks)
-    sentence = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
-    return VerdictLabel(word=outcome, lead=sentence.removesuffix(outcome))
+    judged = result.verdict or (result.scan and result.scan.verdict)
+    outcome = judged.outcome if judged else None
+    return VerdictLabel(lead=result.headline.removesuffix(outcome or ""), outcome=outcome)
 
 
 def attack_lines(result: ResultOut) -> Sequence[AttackLine]:

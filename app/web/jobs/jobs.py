@@ -56,7 +56,7 @@ class JobRow:
 
     @property
     def verdict_label(self) -> VerdictLabel | None:
-        return figures.verdict_label(self.job, self.result)
+        return figures.verdict_label(self.result)
 
     @property
     def lines(self) -> Sequence[AttackLine]:

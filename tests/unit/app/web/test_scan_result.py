@@ -22,6 +22,7 @@ from tests.fixtures.derived import saying
 from tests.fixtures.scans import scan_and_null
 from tests.integration.worker.stand_in_child import WAVE
 from worker.publishing.scanning import shown_scan
+from worker.publishing.searching import result_of
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +101,13 @@ def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport)
         "The scan found nothing that sets this model apart from clean ones: inconclusive",
         "The scan found a trigger that nobody named: fail",
     ]
-    result = ResultOut.of({"scan": shown_scan(report)})
-    listed = verdict_label(Job(kind=JobKind.SCAN), result)
+    row = result_of(report)
+    result = ResultOut.of(row)
+    listed = verdict_label(result)
     assert listed is not None
-    assert f"{listed.lead}{listed.word}" == labels[0]
+    assert f"{listed.lead}{listed.outcome}" == labels[0]
     assert scan_view.scan(shown_scan(report)).startswith(labels[0])
-    reported = verdict_of(
-        Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)})
-    )
+    reported = verdict_of(Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result=row))
     assert reported["headline"] == labels[0]
     assert "python -m sanitizer null build" in report.verdict.sentence
     strongest = "One pattern, a patch of 25 % of the side, at any place, leads 95.0 %"
