@@ -160,9 +160,8 @@ class ResultOut(WireOut):
 
 
 class PlainResultOut(WireOut):
-    """What a job of a kind with no figures of its own here found: a sentence, and figures with labels."""
+    """What a job of a kind with no figures of its own here found beside its headline: figures with labels."""
 
-    headline: str
     rows: list[tuple[str, str]]
 
 

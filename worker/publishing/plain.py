@@ -36,4 +36,4 @@ def _pairs(report: PlainReport, spec: SearchSpec, known: Known) -> Iterator[tupl
 
 def shown_plain(report: PlainReport) -> dict[str, Any]:
     """What the API shows."""
-    return {"headline": report.headline, "rows": [list(row) for row in report.rows]}
+    return {"rows": [list(row) for row in report.rows]}

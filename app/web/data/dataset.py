@@ -27,11 +27,6 @@ from cleanclip.vocabulary.skip_reasons import meaning
 MAX_JOBS = 25
 MAX_CLASSES = 200
 """In the table; a set may have 25,000."""
-_NOW = {
-    JobPhase.STAGE: "The shards are being fetched.",
-    JobPhase.VALIDATE: "Every sample is being read.",
-    JobPhase.PUBLISH: "The results are being saved.",
-}
 
 log = get_logger(__name__)
 router = APIRouter()
@@ -151,7 +146,7 @@ def _validation(unit: UnitOfWork, row: Dataset) -> Validation | None:
     reported = ProgressOut.of(job.progress)
     counts = reported if job.phase is JobPhase.VALIDATE else ProgressOut()
     return Validation(
-        sentence=_NOW.get(job.phase, "A worker has started it.") if job.phase else "A worker has started it.",
+        sentence=f"{KINDS[job.kind].phase(job.phase).title}." if job.phase else "A worker has started it.",
         fraction=reported.fraction,
         done=counts.step,
         total=counts.total_steps,

@@ -115,6 +115,14 @@ def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport)
     assert "Do not release this model as it is." in report.verdict.sentence
 
 
+def test_a_row_of_the_list_shows_what_a_job_came_to_that_judges_nothing() -> None:
+    found = "61,440 pixels in 60 images"
+    shown = verdict_label(ResultOut.of({"headline": found, "text_scan": {"rows": []}}))
+    assert shown is not None
+    assert (shown.lead, shown.outcome) == (found, None)
+    assert verdict_label(ResultOut.of({"preliminary": True})) is None
+
+
 def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report: ScanReport) -> None:
     """Rank 17 of 20: to look at, not the first."""
     with_null, _ = scan_and_null(with_null=True)
