@@ -31,7 +31,6 @@ from cleanclip.vocabulary.verdict_texts import percent, share
 
 SHEET = Path(__file__).parent / "templates" / "sections.css"
 """The looks of `sections` and of plots, for a page that has them."""
-_MAX_LISTED = 50
 _MADE_WITH = ("cleanclip-service", "jinja2")
 
 
@@ -179,7 +178,7 @@ def environment() -> Environment:
     made.filters["percent"] = percent
     made.filters["share"] = share
     made.filters["rate"] = rate_words
-    made.filters["listed"] = listed
+    made.filters["listed"] = sentences.listed
     made.filters["image"] = lambda image: escape(data_uri(image))  # longer than any text that a page shows
     made.globals["points"] = points
     made.globals["sections_of"] = sections_of
@@ -190,9 +189,3 @@ def environment() -> Environment:
 def _finalized(value: Any) -> Any:
     """Of whatever a template prints: untrusted text is made visible before it is escaped."""
     return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-
-
-def listed(values: Sequence[str]) -> list[str]:
-    """The first of them, and how many more there are."""
-    more = len(values) - _MAX_LISTED
-    return [*values[:_MAX_LISTED], *([f"{more} more in report.json"] if more > 0 else [])]

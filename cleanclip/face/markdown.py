@@ -19,7 +19,7 @@ from cleanclip.vocabulary.untrusted import MAX_NAME_CHARACTERS, shown
 from cleanclip.vocabulary.verdict_texts import share
 
 _BREAK = "<!-- -->"
-MAX_WARNINGS = 20
+_MAX_WARNINGS = 20
 
 
 def render_markdown(report: Report) -> str:
@@ -66,10 +66,7 @@ def render_markdown(report: Report) -> str:
         parts.append("Examples of triggered images, chosen at random: see report.html.")
     parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in untested.not_tested(report)))
     if report.warnings:
-        listed = [*report.warnings[:MAX_WARNINGS]]
-        if len(report.warnings) > MAX_WARNINGS:
-            listed.append(f"{len(report.warnings) - MAX_WARNINGS} more in report.json.")
-        parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in listed))
+        parts.append(warnings(report.warnings))
     known = [(one, reported_as) for one, reported_as in sentences.settled(report) if one in COMPARED]
     if known:
         lines = "\n".join(f"- {code(one)}: {text(reported_as)}" for one, reported_as in known)
@@ -81,6 +78,12 @@ def render_markdown(report: Report) -> str:
         f"{sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
+
+
+def warnings(found: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    listed = sentences.listed(found, _MAX_WARNINGS)
+    return "**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in listed)
 
 
 def control_table(families: Sequence[control.Strongest]) -> list[str]:

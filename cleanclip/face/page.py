@@ -4,13 +4,13 @@ One model, three writers: report.html and report.md here, and the page of its jo
 visible and escaped, nothing is loaded and no script runs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cleanclip.face import sentences
 from cleanclip.face.drawn import Drawn
-from cleanclip.face.html import environment, listed, made_with
-from cleanclip.face.markdown import MAX_WARNINGS, code, text
+from cleanclip.face.html import environment, made_with
+from cleanclip.face.markdown import code, text, warnings
 from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
 from cleanclip.vocabulary.report_kinds import PlainReport
 from cleanclip.vocabulary.scan_report import ScanReport
@@ -52,7 +52,7 @@ class Page:
     @property
     def warnings(self) -> list[str]:
         """The first of them."""
-        return listed(self.report.warnings)
+        return sentences.listed(self.report.warnings)
 
 
 def drawn(template: str, **values: object) -> Drawn:
@@ -78,13 +78,9 @@ def render_markdown(page: Page) -> str:
         *page.short,
     ]
     if report.warnings:
-        parts.append("**Warnings**\n\n" + _bullets(report.warnings[:MAX_WARNINGS]))
+        parts.append(warnings(report.warnings))
     digests = ", ".join(f"{text(what)} {code(digest)}" for what, digest in page.digests)
     parts.append(
         f"{digests}, seed {report.seed}, {sentences.time(report.created_at)}. {sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {text(one)}" for one in lines)

@@ -4,6 +4,7 @@ Where an attack's ASR before cleaning was under the gate, no sentence claims tha
 Names are untrusted: they come through `untrusted.name`; who puts a sentence into a page escapes it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -46,6 +47,12 @@ def signing(report: AnyReport) -> str:
             "`python -m sanitizer` wrote this file on its own: it is not signed, and nobody vouches for it."
         )
     return "This file is not signed by itself: `cleanclip verify FOLDER` checks its folder."
+
+
+def listed(values: Sequence[str], most: int = 50) -> list[str]:
+    """The first of them, and how many more there are."""
+    more = len(values) - most
+    return [*values[:most], *([f"{more} more in report.json"] if more > 0 else [])]
 
 
 def question(report: Report) -> str:
