@@ -19,7 +19,7 @@ from cleanclip.face.sentences import headline as headline_of
 from cleanclip.vocabulary.figures import Line, of_attack, of_model, with_target
 from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report
 from cleanclip.vocabulary.untested import not_tested
-from cleanclip.vocabulary.verdicts import headline
+from cleanclip.vocabulary.verdicts import Mood, headline
 
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
@@ -28,7 +28,6 @@ T = TypeVar("T")
 log = get_logger(__name__)
 
 TitledLine = tuple[str, Line]
-_MOODS = {"bad": "bad", "open": "warn", "good": "good"}
 
 
 class ReportUnreadable(Exception):
@@ -52,7 +51,7 @@ class Result:
     """A report, as its page shows it."""
 
     report: Report
-    mood: str
+    mood: Mood
     label: str
     sentence: str
     worst: tuple[Attack, ...]
@@ -106,7 +105,7 @@ def result_of(report: Report) -> Result:
     reported = headline_of(report)
     return Result(
         report=report,
-        mood=_MOODS[reported.mood],
+        mood=reported.mood,
         label=f"{reported.label}.",
         sentence=reported.sentence,
         worst=tuple(attacks[number] for number in worst),
