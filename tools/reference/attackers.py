@@ -8,7 +8,7 @@ from typing import Any
 
 from tools.reference.markdown import Maker, table
 
-_ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar" / "attackers.jsonl"
+_ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar"
 METHODS = {
     "before": "before",
     "uar": "`uar`",
@@ -20,10 +20,48 @@ _IMPLANTED = 0.5
 Row = Mapping[str, Any]
 
 
-def rows() -> list[Row]:
+_DORMANT = {"trained": "before it was hidden"} | METHODS | {"before": "as handed in"}
+
+
+def rows(study: str = "attackers", methods: Sequence[str] = tuple(METHODS)) -> list[Row]:
     """Model by model in the order of the run, each with its methods."""
-    found = [json.loads(line) for line in _ROWS.read_text(encoding="utf-8").splitlines()]
-    return sorted(found, key=lambda one: (one["bed"], one["seed"], list(METHODS).index(one["method"])))
+    found = [json.loads(line) for line in (_ROWS / f"{study}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return sorted(found, key=lambda one: (one["bed"], one["seed"], methods.index(one["method"])))
+
+
+def dormant() -> list[Row]:
+    """The same of models whose trigger was hidden; before their methods what they were before that."""
+    return rows("dormant", tuple(_DORMANT))
+
+
+def every_dormant_row() -> str:
+    """Of each its ASR, and the highest while it is trained further on clean pairs."""
+    headings = [
+        "tower, seed",
+        "method",
+        "n",
+        "ASR",
+        "highest when trained further",
+        "CA",
+        "CA lost",
+        "leads",
+        "p",
+    ]
+    lines = [
+        [
+            f"{_tower(one['bed'])}, {one['seed']}",
+            _DORMANT[one["method"]],
+            f"{one['asr']['n']:,}",
+            _with_bounds(one["asr"]),
+            f"{_with_bounds(one['highest']['asr'])}, after {one['highest']['updates']}",
+            _with_bounds(one["ca"]),
+            "–" if one["method"] == "before" else _with_bounds(one["lost"]),
+            _with_bounds(one["control"]),
+            f"{one['p']:.3f}" if "p" in one else "–",
+        ]
+        for one in dormant()
+    ]
+    return table(headings, lines)
 
 
 def in_short() -> str:
@@ -84,4 +122,5 @@ def _percent(share: float) -> str:
 MAKERS: Mapping[str, Maker] = {
     "attackers": lambda kept: in_short(),
     "attackers: every row": lambda kept: every_row(),
+    "attackers: dormant": lambda kept: every_dormant_row(),
 }

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from tools.reference.attackers import METHODS, Row, rows, worst
+from tools.reference.attackers import METHODS, Row, dormant, rows, worst
 
 
 def test_every_model_is_scanned_once_and_cleaned_by_every_method_on_the_same_images() -> None:
@@ -19,3 +19,19 @@ def test_every_model_is_scanned_once_and_cleaned_by_every_method_on_the_same_ima
             lost = before["ca"]["value"] - one["ca"]["value"]
             assert abs(lost - one["lost"]["value"]) < 2e-6, "what is lost is the difference of the accuracies"
             assert worst(one)["value"] == max(share["value"] for share in one["asr"])
+
+
+def test_of_a_dormant_trigger_the_highest_is_that_of_its_curve_and_it_wakes_before_a_cleaning() -> None:
+    models: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in dormant():
+        models[row["model"]][row["method"]] = row
+        shares = [one["asr"]["value"] for one in row["asr_after_training"]]
+        assert row["highest"]["asr"]["value"] == max(shares)
+        assert len({one["asr"]["n"] for one in row["asr_after_training"]} | {row["asr"]["n"]}) == 1
+    complete = [found for found in models.values() if "before" in found]
+    assert len(complete) >= 2
+    for found in complete:
+        before = found["before"]
+        assert before["asr"]["high"] < 0.2 < before["highest"]["asr"]["low"]
+        for one in found.values():
+            assert abs(before["ca"]["value"] - one["ca"]["value"] - one["lost"]["value"]) < 2e-6
