@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.reference.markdown import Maker, table
+from tools.reference.markdown import Maker, percent, points, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar"
 METHODS = {
@@ -36,32 +36,14 @@ def dormant() -> list[Row]:
 
 def every_dormant_row() -> str:
     """Of each its ASR, and the highest while it is trained further on clean pairs."""
-    headings = [
-        "tower, seed",
-        "method",
-        "n",
-        "ASR",
-        "highest when trained further",
-        "CA",
-        "CA lost",
-        "leads",
-        "p",
-    ]
-    lines = [
-        [
-            f"{_tower(one['bed'])}, {one['seed']}",
-            _DORMANT[one["method"]],
-            f"{one['asr']['n']:,}",
-            _with_bounds(one["asr"]),
-            f"{_with_bounds(one['highest']['asr'])}, after {one['highest']['updates']}",
-            _with_bounds(one["ca"]),
-            "–" if one["method"] == "before" else _with_bounds(one["lost"]),
-            _with_bounds(one["control"]),
-            f"{one['p']:.3f}" if "p" in one else "–",
-        ]
-        for one in dormant()
-    ]
-    return table(headings, lines)
+    headings = ["tower, seed", "method", "n", "ASR", "highest when trained further", "CA", "CA lost", "leads"]
+    lines = []
+    for one in dormant():
+        highest = f"{_points(one['highest']['asr'])}, after {one['highest']['updates']}"
+        asr, *others = _figures(one, one["asr"])
+        where = f"{_tower(one['bed'])}, {one['seed']}"
+        lines.append([where, _DORMANT[one["method"]], f"{one['asr']['n']:,}", asr, highest, *others])
+    return table([*headings, "p"], lines)
 
 
 def in_short() -> str:
@@ -77,27 +59,34 @@ def in_short() -> str:
 
 
 def _each(found: Sequence[Row]) -> str:
-    return " / ".join(_percent(worst(one)["value"]) for one in found) or "–"
+    return " / ".join(percent(worst(one)["value"]) for one in found) or "–"
 
 
 def every_row() -> str:
     headings = ["attacker, tower, seed", "method", "n", "ASR", "CA", "CA lost", "leads", "scan's p"]
-    return table(headings, [_figures(one) for one in rows()])
+    lines = []
+    for one in rows():
+        asr = worst(one)
+        weak = " (too weak)" if one["method"] == "before" and asr["value"] < _IMPLANTED else ""
+        where = f"{one['family']}, {_tower(one['bed'])}, {one['seed']}"
+        lines.append([where, METHODS[one["method"]] + weak, f"{asr['n']:,}", *_figures(one, asr)])
+    return table(headings, lines)
 
 
-def _figures(row: Row) -> list[str]:
-    asr = worst(row)
-    weak = row["method"] == "before" and asr["value"] < _IMPLANTED
+def _figures(row: Row, asr: Mapping[str, Any]) -> list[str]:
+    """ASR, CA, what is lost of it, what the strongest pattern leads, and the scan's p."""
+    lost = "–" if row["method"] == "before" else _points(row["lost"])
     return [
-        f"{row['family']}, {_tower(row['bed'])}, {row['seed']}",
-        METHODS[row["method"]] + (" (too weak)" if weak else ""),
-        f"{asr['n']:,}",
-        _with_bounds(asr),
-        _with_bounds(row["ca"]),
-        "–" if row["lost"] is None else _with_bounds(row["lost"]),
-        _with_bounds(row["control"]),
+        _points(asr),
+        _points(row["ca"]),
+        lost,
+        _points(row["control"]),
         f"{row['p']:.3f}" if "p" in row else "–",
     ]
+
+
+def _points(figure: Mapping[str, Any]) -> str:
+    return points(figure["value"], figure["low"], figure["high"])
 
 
 def worst(row: Row) -> Mapping[str, Any]:
@@ -109,14 +98,6 @@ def worst(row: Row) -> Mapping[str, Any]:
 
 def _tower(bed: str) -> str:
     return {"resnet": "ResNet", "vit": "ViT"}[bed.split("-")[1]]
-
-
-def _with_bounds(share: Mapping[str, Any]) -> str:
-    return f"{_percent(share['value'])} ({_percent(share['low'])} to {_percent(share['high'])})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}".replace("-0.0", "0.0")
 
 
 MAKERS: Mapping[str, Maker] = {

@@ -22,6 +22,16 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, ruler_of
     return "\n".join("| " + " | ".join(cell(one) for one in line) + " |" for line in lines) + "\n"
 
 
+def percent(share: float) -> str:
+    """A share, or a difference of shares, in points."""
+    return f"{100 * share:.1f}".replace("-0.0", "0.0")
+
+
+def points(value: float, low: float, high: float) -> str:
+    """The same with its interval."""
+    return f"{percent(value)} ({percent(low)} to {percent(high)})"
+
+
 def code(text: object) -> str:
     shown = str(text)
     if "|" in shown:

@@ -10,7 +10,7 @@ from typing import Any
 from cleanclip.vocabulary.measures import Difference, Estimate
 from cleanclip.vocabulary.uar_recipe import UARRecipe
 from lab.repair.plan import FROZEN, RECIPES, RIVALS, Part, models, rival_models
-from tools.reference.markdown import Maker, table
+from tools.reference.markdown import Maker, points, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar" / "repair.jsonl"
 _NAMES = {
@@ -95,14 +95,14 @@ def _asr(row: Mapping[str, Any] | None) -> str:
     if row is None or row["asr"] is None:
         return "–"
     asr = Estimate(**row["asr"])
-    return f"{100 * asr.value:.1f} ({100 * asr.low:.1f} to {100 * asr.high:.1f})"
+    return points(asr.value, asr.low, asr.high)
 
 
 def _lost(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
     lost = Difference(**row["lost"])
-    return f"{100 * lost.value:.1f} ({100 * lost.low:.1f} to {100 * lost.high:.1f})"
+    return points(lost.value, lost.low, lost.high)
 
 
 MAKERS: Mapping[str, Maker] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.vocabulary.measures import Difference, Estimate
-from tools.reference.markdown import Maker, table
+from tools.reference.markdown import Maker, points, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar" / "siglip.jsonl"
 _HEADINGS = ("model", "n of ASR", "ASR before", "ASR after", "n of CA", "CA before", "CA after", "CA lost")
@@ -33,7 +33,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{before['ca']['n']:,}",
         _share(before["ca"]),
         _share(after["ca"]),
-        f"{100 * lost.value:.1f} ({100 * lost.low:.1f} to {100 * lost.high:.1f})",
+        points(lost.value, lost.low, lost.high),
     ]
 
 
@@ -49,7 +49,7 @@ def disagreements(row: Mapping[str, Any]) -> dict[str, int]:
 
 def _share(counted: Mapping[str, int]) -> str:
     share = Estimate(**counted)
-    return f"{100 * share.value:.1f} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+    return points(share.value, share.low, share.high)
 
 
 MAKERS: Mapping[str, Maker] = {

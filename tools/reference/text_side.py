@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.vocabulary.measures import Difference, Estimate
-from tools.reference.markdown import Kept, Maker, code, table
+from tools.reference.markdown import Kept, Maker, code, points, table
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 THRESHOLD = 0.8
@@ -114,10 +114,10 @@ def _repair_lines(part: str) -> Iterator[Sequence[str]]:
         is_clean = row["kind"] == "clean"
         asr = ["–", "–"] if is_clean else [_share(one["asr"]) for one in (before[row["model"]], row)]
         lost = [Difference(**row[f"{name}_ca_lost"]) for name in ("text", "image")]
-        points = [f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})" for one in lost]
+        points_lost = [points(one.value, one.low, one.high) for one in lost]
         aliases = [row[f"{name}_alias_lost"] for name in ("known", "unknown")]
         of = [f"{one['lost'] - one['gained']} of {one['both'] + one['lost']}" for one in aliases]
-        yield [_KINDS[row["kind"]], str(row["seed"]), _INSERTED[row["step"]], *asr, *points, *of]
+        yield [_KINDS[row["kind"]], str(row["seed"]), _INSERTED[row["step"]], *asr, *points_lost, *of]
 
 
 def _of_service(step: str) -> Iterator[tuple[list[str], Row]]:
@@ -176,7 +176,7 @@ def _of_texts(share: float, n: int) -> str:
 
 def _share(counted: Mapping[str, int]) -> str:
     share = Estimate(**counted)
-    return f"{100 * share.value:.1f} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+    return points(share.value, share.low, share.high)
 
 
 def _made(make: Callable[[str], str], part: str, _: Kept) -> str:
