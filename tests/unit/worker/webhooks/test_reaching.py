@@ -174,4 +174,4 @@ def test_a_server_without_tls_or_that_never_shakes_hands_is_told_so(receiver: Re
         url = f"https://{NAME}:{silent.getsockname()[1]}/"
         answer = sender(timeout_s=0.5, resolve_name=names).post(url, HEADERS, BODY)
     assert answer.error is DeliveryError.TIMED_OUT
-    assert answer.took_s < 1.5
+    assert answer.took_s < 5.0

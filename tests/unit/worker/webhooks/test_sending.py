@@ -96,7 +96,7 @@ def test_the_status_counts_whatever_becomes_of_the_body(receiver: Receiver) -> N
     answer = sender(timeout_s=0.6).post(receiver.url, HEADERS, BODY)
     assert (answer.error, answer.status) == (DeliveryError.REFUSED, 500)
     assert set(answer.excerpt or "") == {"x"}
-    assert answer.took_s < 2.0
+    assert answer.took_s < 5.0
 
 
 def test_a_huge_answer_is_read_to_a_small_bound(receiver: Receiver) -> None:
