@@ -266,6 +266,9 @@ class Result(Answer):
     preliminary: bool = False
     headline: str | None = None
     """What the job comes to. None until it has succeeded."""
+    outcome: str | None = None
+    """Of its verdict: fail, controlled, undecided, inconclusive or pass; of a scan never pass. None of a job
+    that judges no model."""
     verdict: dict[str, Any] | None = None
     before: dict[str, Any] | None = None
     before_verdict: dict[str, Any] | None = None
@@ -284,12 +287,6 @@ class Result(Answer):
     recheck: Recheck = Recheck()
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
-
-    @property
-    def outcome(self) -> str | None:
-        """Of the verdict, if there is one: fail, undecided, inconclusive or pass; of a scan never pass."""
-        outcome = (self.verdict or (self.scan or {}).get("verdict") or {}).get("outcome")
-        return outcome if isinstance(outcome, str) else None
 
 
 class Job(Answer):

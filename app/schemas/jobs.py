@@ -23,7 +23,7 @@ from cleanclip.vocabulary.recommended import RecipeSource
 from cleanclip.vocabulary.remarks import remarks
 from cleanclip.vocabulary.settled import SettledArchitecture
 from cleanclip.vocabulary.strict_json import MAX_TEXT_CHARACTERS
-from cleanclip.vocabulary.verdicts import Verdict
+from cleanclip.vocabulary.verdicts import Outcome, Verdict
 
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
 if TYPE_CHECKING:
@@ -106,6 +106,9 @@ class ResultOut(WireOut):
         description="What the job comes to, in a sentence without a full stop that ends with its outcome."
         " Null until it has succeeded.",
         examples=["Cleaned, as far as tested: pass"],
+    )
+    outcome: Outcome | None = Field(
+        None, description="Of the verdict of whatever kind the job is. Null where it judges no model."
     )
     verdict: Verdict | None = None
     before: AuditFigures | None = None

@@ -263,6 +263,7 @@ def judgement(report: Report) -> dict[str, Any]:
     return {
         "verdict": asdict(report.verdict),
         "headline": report.headline,
+        "outcome": report.verdict.outcome,
         "before": shown_figures(report.before),
         "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),

@@ -31,7 +31,7 @@ from worker.publishing.ending import Ending, Publication, Stated, row_of
 from worker.publishing.fresh_child import Fresh
 from worker.publishing.packing import Packing
 from worker.publishing.rechecking import confirm
-from worker.publishing.shown import shown_control, shown_figures, shown_rebound, shown_warnings
+from worker.publishing.shown import shown_control, shown_figures, shown_rebound
 from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.known import Known
 from worker.staging.weights import check_weights
@@ -78,8 +78,8 @@ def judgement(report: Report) -> dict[str, Any]:
     """
     alone = judged_alone(report.before, report, report.scan)
     return row_of(
+        report,
         {
-            "headline": report.headline,
             "verdict": to_json(report.verdict),
             "before": shown_figures(report.before),
             "before_verdict": None if report.after is None else to_json(alone),
@@ -90,9 +90,8 @@ def judgement(report: Report) -> dict[str, Any]:
             "control": []
             if report.control is None
             else [shown_control(one) for one in report.control.families],
-            "warnings": shown_warnings(report.warnings),
             "architecture": to_json(report.architecture),
-        }
+        },
     )
 
 

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, DatasetReady, NewVerdict
 from app.domain.object_keys import checkpoint_attempt_prefix, output_attempt_prefix
+from cleanclip.evidence.claims import verdict_of
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.vocabulary.report_kinds import AnyReport
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import outputs_rejected
 from worker.publishing.fresh_child import Fresh
 from worker.publishing.packing import Packing
+from worker.publishing.shown import shown_warnings
 from worker.publishing.statement import Recheck
 from worker.staging.known import Known
 from worker.staging.stage import Staged
@@ -92,8 +94,18 @@ class Ending:
     """None of what only the service itself reads."""
 
 
-def row_of(result: dict[str, Any]) -> dict[str, Any]:
-    """What the job's row carries of a report. Raises AttemptFailed."""
+def row_of(report: AnyReport, figures: dict[str, Any]) -> dict[str, Any]:
+    """What the job's row, and so every list, carries of a report: what it comes to, and these of its figures.
+
+    Raises AttemptFailed.
+    """
+    verdict = verdict_of(report)
+    result = {
+        "headline": report.headline,
+        "outcome": verdict and verdict["outcome"],
+        **figures,
+        "warnings": shown_warnings(report.warnings),
+    }
     try:
         return fit_for_a_row(result)
     except ValueError as error:

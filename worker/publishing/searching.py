@@ -22,7 +22,6 @@ from worker.publishing.checking import our_environment
 from worker.publishing.completing import draw_pages
 from worker.publishing.ending import Ending, Publication, Stated, row_of
 from worker.publishing.fresh_child import take_input
-from worker.publishing.shown import shown_warnings
 from worker.publishing.statement import Recheck
 from worker.staging.known import Known
 
@@ -99,7 +98,4 @@ def _checked(work: Publication, spec: SearchSpec) -> AnyReport:
 
 def result_of(report: AnyReport) -> dict[str, Any]:
     """What the job's row carries of it. Raises AttemptFailed."""
-    shown = SEARCHES.get(report.kind, PLAIN).shown(report)
-    return row_of(
-        {"headline": report.headline, report.kind: shown, "warnings": shown_warnings(report.warnings)}
-    )
+    return row_of(report, {report.kind: SEARCHES.get(report.kind, PLAIN).shown(report)})

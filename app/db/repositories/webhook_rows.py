@@ -33,12 +33,8 @@ def tell_of_job(session: Session, job: Job) -> None:
 
 def verdict_of(job: Job) -> dict[str, str]:
     """What a job that succeeded found out, in words of ours: a receiver that starts a release reads it."""
-    result = job.result or {}
-    if job.state is not JobState.SUCCEEDED or "headline" not in result:
-        return {}
-    judged = result.get("verdict") or (result.get(job.kind.value) or {}).get("verdict")
-    outcome = {} if judged is None else {"outcome": judged["outcome"]}
-    return outcome | {"headline": result["headline"]}
+    result = (job.result or {}) if job.state is JobState.SUCCEEDED else {}
+    return {name: result[name] for name in ("outcome", "headline") if result.get(name) is not None}
 
 
 def tell_of_checkpoint(session: Session, row: Checkpoint) -> None:

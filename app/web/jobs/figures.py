@@ -49,9 +49,7 @@ def verdict_label(result: ResultOut | None) -> VerdictLabel | None:
     """What a whole job comes to; None until it has succeeded."""
     if result is None or result.headline is None:
         return None
-    judged = result.verdict or (result.scan and result.scan.verdict)
-    outcome = judged.outcome if judged else None
-    return VerdictLabel(lead=result.headline.removesuffix(outcome or ""), outcome=outcome)
+    return VerdictLabel(lead=result.headline.removesuffix(result.outcome or ""), outcome=result.outcome)
 
 
 def attack_lines(result: ResultOut) -> Sequence[AttackLine]:

@@ -168,7 +168,7 @@ def test_the_end_of_a_job_is_told_to_webhooks_with_what_it_came_to(
     webhook = api.post("/v1/webhooks", json=hook).json()["id"]
     job_id = api.post("/v1/jobs", json=service.sanitize_order()).json()["id"]
     headline = {"headline": "9 of 192 samples are set aside"}
-    result = headline | {"verdict": judged or None, "before": {"attacks": [{"target": "banana"}]}}
+    result = headline | {"outcome": None} | judged | {"before": {"attacks": [{"target": "banana"}]}}
     with service.database.unit_of_work() as unit:
         claimed = unit.attempts.claim(job_id, owner="tests", lease_s=60)
         assert claimed is not None

@@ -120,7 +120,7 @@ class Served:
                     media_type="application/octet-stream",
                 )
             )
-        result = {"verdict": REPORT["verdict"], "before": REPORT["before"], "after": REPORT["after"]}
+        result = {name: REPORT[name] for name in ("verdict", "before", "after")} | {"outcome": "pass"}
         with self.database.unit_of_work() as unit:
             assert unit.attempts.finish_succeeded(job_id, attempt, result=result, artifacts=artifacts)
 

@@ -22,6 +22,7 @@ CHECKPOINT = {"id": "ckpt_1", "state": "accepted", "filename": "a.pt", "size_byt
 FINISHED = job(
     state="succeeded",
     result={
+        "outcome": "pass",
         "verdict": {"outcome": "pass", "reason": "ASR fell."},
         "before": {
             "ca": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100},

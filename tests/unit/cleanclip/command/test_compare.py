@@ -25,7 +25,7 @@ def led(value: float) -> list[dict[str, Any]]:
 def scan(name: str, value: float, outcome: str) -> dict[str, Any]:
     found = {"verdict": {"outcome": outcome}, "p_value": None, "control": led(value)}
     ordered = {"audit": None, "scan": {"dataset_id": "ds_9"}}
-    return job(id=name, kind="scan", state="succeeded", result={"scan": found}, **ordered)
+    return job(id=name, kind="scan", state="succeeded", result={"outcome": outcome, "scan": found}, **ordered)
 
 
 CLEANING = job(
@@ -34,6 +34,7 @@ CLEANING = job(
     state="succeeded",
     recipe={"method": "uar"},
     result={
+        "outcome": "pass",
         "verdict": {"outcome": "pass"},
         "before": {"ca": share(0.9), "attacks": []},
         "after": {"ca": share(0.8), "attacks": []},

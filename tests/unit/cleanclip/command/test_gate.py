@@ -30,6 +30,7 @@ class Service(httpx.MockTransport):
     ) -> None:
         super().__init__(self._handle)
         result = {
+            "outcome": outcome,
             "verdict": {"outcome": outcome, "reason": "So it is."},
             "before": {"attacks": []},
             "recheck": recheck,

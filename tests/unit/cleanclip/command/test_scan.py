@@ -28,7 +28,7 @@ FOUND: dict[str, Any] = {
 
 def service() -> DoneAtOnce:
     scanned = job(kind="scan", state="succeeded", audit=None, scan={"dataset_id": "ds_2"})
-    return DoneAtOnce(scanned | {"result": {"scan": FOUND}})
+    return DoneAtOnce(scanned | {"result": {"outcome": "fail", "scan": FOUND}})
 
 
 def run(ours: DoneAtOnce, *arguments: str, command: str = "scan") -> int:
