@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleanclip.evidence.findings import STATEMENT_NAME, Finding, misfit
-from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.report_kinds import AnyReport, verdict_of
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -49,12 +49,6 @@ def sections(document: Mapping[str, Any]) -> dict[str, str]:
         name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
         for name, part in document.items()
     }
-
-
-def verdict_of(report: AnyReport) -> dict[str, str] | None:
-    """What a report comes to: outcome and reason. None of a kind that judges no model."""
-    verdict = getattr(report, "verdict", None)
-    return None if verdict is None else {"outcome": verdict.outcome, "reason": verdict.reason}
 
 
 def compare(facts: Claimed, report: AnyReport, document: Mapping[str, Any]) -> Iterator[Finding]:

@@ -67,6 +67,12 @@ class PlainReport:
 AnyReport = Report | ScanReport | VetReport | PlainReport
 
 
+def verdict_of(report: AnyReport) -> dict[str, str] | None:
+    """What a report comes to: outcome and reason. None of a kind that judges no model."""
+    verdict = getattr(report, "verdict", None)
+    return None if verdict is None else {"outcome": verdict.outcome, "reason": verdict.reason}
+
+
 def dump_plain(report: PlainReport) -> bytes:
     """UTF-8 JSON, indented; floats in full precision."""
     return TypeAdapter(type(report)).dump_json(report, indent=2)

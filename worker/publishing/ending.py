@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, DatasetReady, NewVerdict
 from app.domain.object_keys import checkpoint_attempt_prefix, output_attempt_prefix
-from cleanclip.evidence.claims import verdict_of
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.report_kinds import AnyReport, verdict_of
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import outputs_rejected
 from worker.publishing.fresh_child import Fresh

@@ -21,7 +21,7 @@ from platform import python_version
 from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
-from cleanclip.evidence.claims import sections, verdict_of
+from cleanclip.evidence.claims import sections
 from cleanclip.kinds.catalogue import PUBLIC
 from cleanclip.kinds.specs import SPEC_ADAPTER
 from cleanclip.vocabulary.jobspec import (
@@ -33,7 +33,7 @@ from cleanclip.vocabulary.jobspec import (
     path_of_role,
 )
 from cleanclip.vocabulary.recipe import parse, to_json
-from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.report_kinds import AnyReport, verdict_of
 from cleanclip.vocabulary.scan_options import ScanOptions
 from worker.staging.stage import Received, Staged
 
