@@ -32,7 +32,7 @@ from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.options import Ready, SubjectOptions
 from lab.testbed.pictures import IMAGE_SIZE, Pictures, all_class_captions, class_names, compose
-from lab.testbed.poisoned_pairs import poisoned_set, with_further
+from lab.testbed.poisoned_pairs import PoisonedSet, poisoned_set, with_further
 from sanitizer.audits.statistics import wilson
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import draw_operations
@@ -142,10 +142,12 @@ def train(
     seed: int,
     on_step: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
+    poison_too: Callable[[PoisonedSet], PoisonedSet] = lambda poisoned: poisoned,
 ) -> Poisoned:
     """Train a test subject from nothing. `attack` is that of the options (an optimised pattern as trigger).
 
-    `on_step(done, total)` is called after every update. Raises GlyphsMissing.
+    `on_step(done, total)` is called after every update. `poison_too` changes the training set further.
+    Raises GlyphsMissing.
     """
     glyphs = glyph_sets.load(options.glyphs)
     num_poisons = round(options.num_pairs * options.poison_share)
@@ -159,6 +161,7 @@ def train(
         seed=seed,
     )
     poisoned = with_further(poisoned, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
+    poisoned = poison_too(poisoned)
     pairs = poisoned.pictures
     views = Views(pairs, options, seed) if options.ssl_weight else None
     captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]

@@ -81,7 +81,7 @@ def _implanted(model: Model, attack: Ready | None) -> list[tuple[Ready, str, int
     return found
 
 
-def _classifier(checkpoint: LoadedCheckpoint, glyphs: Glyphs) -> Callable[[torch.Tensor], torch.Tensor]:
+def classifier(checkpoint: LoadedCheckpoint, glyphs: Glyphs) -> Callable[[torch.Tensor], torch.Tensor]:
     """uint8 images [N, 3, H, W] → the number of the class that each is given, [N]."""
     architecture = checkpoint.architecture
     with torch.no_grad():
@@ -115,7 +115,7 @@ def measure(
     composed = partial(compose, glyphs, part, num_images, seed=seed)
     images = composed()
     label_N = torch.from_numpy(images.label_N)
-    names, predicted = class_names(glyphs), _classifier(checkpoint, glyphs)
+    names, predicted = class_names(glyphs), classifier(checkpoint, glyphs)
 
     def on_paper(rgb: tuple[int, int, int]) -> torch.Tensor:
         return composed(paper=rgb).image_NCHW
