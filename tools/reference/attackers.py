@@ -21,6 +21,7 @@ Row = Mapping[str, Any]
 
 
 _DORMANT = {"trained": "before it was hidden"} | METHODS | {"before": "as handed in"}
+_CARRIER = METHODS | {"uar, pairs without": "`uar`, no tag in its pairs", "never poisoned": "never poisoned"}
 
 
 def rows(study: str = "attackers", methods: Sequence[str] = tuple(METHODS)) -> list[Row]:
@@ -44,6 +45,21 @@ def every_dormant_row() -> str:
         where = f"{_tower(one['bed'])}, {one['seed']}"
         lines.append([where, _DORMANT[one["method"]], f"{one['asr']['n']:,}", asr, highest, *others])
     return table([*headings, "p"], lines)
+
+
+def carrier() -> list[Row]:
+    """The same of tags that ordinary images have, too; last the model whose tags meant nothing."""
+    return rows("carrier", tuple(_CARRIER))
+
+
+def every_carrier_row() -> str:
+    headings = ["tower, seed", "method", "n", "ASR", "CA", "CA lost", "leads", "p"]
+    lines = []
+    for one in carrier():
+        where = f"{_tower(one['bed'])}, {one['seed']}"
+        figures = _figures(one, one["asr"])
+        lines.append([where, _CARRIER[one["method"]], f"{one['asr']['n']:,}", *figures])
+    return table(headings, lines)
 
 
 def in_short() -> str:
@@ -75,7 +91,7 @@ def every_row() -> str:
 
 def _figures(row: Row, asr: Mapping[str, Any]) -> list[str]:
     """ASR, CA, what is lost of it, what the strongest pattern leads, and the scan's p."""
-    lost = "–" if row["method"] == "before" else _points(row["lost"])
+    lost = _points(row["lost"]) if row["lost"] else "–"
     return [
         _points(asr),
         _points(row["ca"]),
@@ -104,4 +120,5 @@ MAKERS: Mapping[str, Maker] = {
     "attackers": lambda kept: in_short(),
     "attackers: every row": lambda kept: every_row(),
     "attackers: dormant": lambda kept: every_dormant_row(),
+    "attackers: carrier": lambda kept: every_carrier_row(),
 }

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from tools.reference.attackers import METHODS, Row, dormant, rows, worst
+from tools.reference.attackers import METHODS, Row, carrier, dormant, rows, worst
 
 
 def test_every_model_is_scanned_once_and_cleaned_by_every_method_on_the_same_images() -> None:
@@ -35,3 +35,21 @@ def test_of_a_dormant_trigger_the_highest_is_that_of_its_curve_and_it_wakes_befo
         assert before["asr"]["high"] < 0.2 < before["highest"]["asr"]["low"]
         for one in found.values():
             assert abs(before["ca"]["value"] - one["ca"]["value"] - one["lost"]["value"]) < 2e-6
+
+
+def test_a_natural_carrier_is_what_uar_leaves_and_every_model_has_one_that_was_never_poisoned() -> None:
+    models: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in carrier():
+        models[row["model"]][row["method"]] = row
+    assert len(models) == 4
+    for found in models.values():
+        assert list(found) == [*METHODS, "uar, pairs without", "never poisoned"]
+        assert len({one["asr"]["n"] for one in found.values()}) == 1
+        asr, floor = {name: one["asr"] for name, one in found.items()}, found["never poisoned"]["asr"]
+        assert asr["before"]["low"] > 0.9
+        assert asr["uar"]["low"] > asr["cleanclip then uar"]["high"]
+        assert asr["uar, pairs without"]["low"] < max(floor["high"], 0.01)
+        assert found["never poisoned"]["lost"] is None is found["before"]["lost"]
+        for name in (*list(METHODS)[1:], "uar, pairs without"):
+            lost = found["before"]["ca"]["value"] - found[name]["ca"]["value"]
+            assert abs(lost - found[name]["lost"]["value"]) < 2e-6
