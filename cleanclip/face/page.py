@@ -1,7 +1,6 @@
-"""What a report says that judges no audit: of a scan, a vetting, a kind of job with rows only.
+"""What a report says. One model, three writers: report.html and report.md here, and the page of its job.
 
-One model, three writers: report.html and report.md here, and the page of its job. Untrusted text is made
-visible and escaped, nothing is loaded and no script runs.
+Untrusted text is made visible and escaped, nothing is loaded and no script runs.
 """
 
 from collections.abc import Sequence
@@ -9,55 +8,65 @@ from dataclasses import dataclass
 
 from cleanclip.face import sentences
 from cleanclip.face.drawn import Drawn
-from cleanclip.face.html import environment, made_with
-from cleanclip.face.markdown import code, text, warnings
+from cleanclip.face.html import drawn, made_with
+from cleanclip.face.markdown import bullets, code, origin_words, text
 from cleanclip.vocabulary.jobspec import REPORT_HTML_HEAD
-from cleanclip.vocabulary.report_kinds import PlainReport
-from cleanclip.vocabulary.scan_report import ScanReport
-from cleanclip.vocabulary.verdicts import Mood
-from cleanclip.vocabulary.vet_report import VetReport
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.verdicts import Mood, Outcome
 
 _NOTHING = Drawn()
+_MOST_BULLETS = 20
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trigger or a figure that a limit judges."""
+
+    name: str
+    further: str
+    """After the name: what it leads to, and who found it."""
+    outcome: Outcome
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """In the order of a page. Every `Drawn` is HTML; all other strings may be untrusted."""
 
-    report: ScanReport | VetReport | PlainReport
+    report: AnyReport
     title: str
     about: str
     """What was done, to what."""
     subject: tuple[str, str]
     """What it was done to, and its digest."""
+    question: str = ""
     mood: Mood | None = None
     headline: str
     """Without a full stop."""
     figure: tuple[str, str] | None = None
     """The one number, and what it means."""
     sentences: Sequence[str] = ()
+    judged: Sequence[Judged] = ()
+    """On the page of its job; the files have them under each trigger."""
+    judged_too: Sequence[Judged] = ()
+    """The other triggers, none worse."""
     lead: Drawn = _NOTHING
     """What to look at first."""
     front: Drawn = _NOTHING
     """What a decision begins with."""
+    remarks: Sequence[str]
+    """And warnings."""
     sections: Drawn
     """The rest, part by part."""
+    limits_title: str = "What this does not show"
     limits: Sequence[str] = ()
-    """What it does not show, whatever it found."""
+    """Whatever it found."""
+    appendices: Drawn = _NOTHING
+    """Of report.html alone."""
     short: Sequence[str] = ()
     """What report.md has of its own, in Markdown."""
-    digests: Sequence[tuple[str, str]] = ()
+    digests: Sequence[tuple[str, str]]
     """What report.md ends with."""
-
-    @property
-    def warnings(self) -> list[str]:
-        """The first of them."""
-        return sentences.listed(self.report.warnings)
-
-
-def drawn(template: str, **values: object) -> Drawn:
-    """A part of a page."""
-    return Drawn(environment().get_template(template).render(**values))
 
 
 def render_html(page: Page) -> str:
@@ -71,16 +80,17 @@ def render_markdown(page: Page) -> str:
     """report.md: the short form, to be pasted where Markdown is read."""
     report = page.report
     figure = [] if page.figure is None else [f"**{text(page.figure[0])}.** {text(page.figure[1])}"]
+    digests = "\n".join(f"- {text(what)}: {code(digest)}" for what, digest in page.digests)
     parts = [
         f"## {text(page.title)}: {text(page.headline)}",
+        *origin_words(report.origin),
+        *filter(None, [text(page.question)]),
         *figure,
         *map(text, page.sentences),
         *page.short,
+        *bullets("Remarks and warnings", sentences.listed(page.remarks, _MOST_BULLETS)),
+        *bullets(page.limits_title, page.limits),
+        f"**Digests** (SHA-256)\n\n{digests}",
+        f"Seed {report.seed}, {sentences.time(report.created_at)}. {sentences.signing(report)}",
     ]
-    if report.warnings:
-        parts.append(warnings(report.warnings))
-    digests = ", ".join(f"{text(what)} {code(digest)}" for what, digest in page.digests)
-    parts.append(
-        f"{digests}, seed {report.seed}, {sentences.time(report.created_at)}. {sentences.signing(report)}"
-    )
     return "\n\n".join(parts) + "\n"

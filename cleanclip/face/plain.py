@@ -1,7 +1,8 @@
 """The page of a report that is a headline and rows: of a kind of job that has no parts of its own."""
 
+from cleanclip.face.html import drawn
 from cleanclip.face.markdown import text
-from cleanclip.face.page import Page, drawn
+from cleanclip.face.page import Page
 from cleanclip.vocabulary.recipe import to_json
 from cleanclip.vocabulary.report_kinds import PlainReport, digests
 from cleanclip.vocabulary.untrusted import rows
@@ -17,6 +18,7 @@ def plain_page(report: PlainReport) -> Page:
         about=f"{title} of a CLIP checkpoint",
         subject=("Weights", report.checkpoint.weights_sha256),
         headline=report.headline,
+        remarks=report.warnings,
         sections=drawn(
             "plain_sections.html.j2",
             report=report,
@@ -25,5 +27,5 @@ def plain_page(report: PlainReport) -> Page:
         ),
         limits=report.limits,
         short=["\n".join(table)],
-        digests=[("Weights", report.checkpoint.weights_sha256)],
+        digests=[("weights", report.checkpoint.weights_sha256)],
     )

@@ -1,7 +1,7 @@
-"""What draws each kind of report: its two pages, and what its job's page takes from them."""
+"""What draws each kind of report."""
 
-from cleanclip.face import html, markdown, page
-from cleanclip.face.page import Page
+from cleanclip.face.audit import audit_page
+from cleanclip.face.page import Page, render_html, render_markdown
 from cleanclip.face.plain import plain_page
 from cleanclip.face.scan import scan_page
 from cleanclip.face.vetting import vet_page
@@ -11,9 +11,11 @@ from cleanclip.vocabulary.scan_report import ScanReport
 from cleanclip.vocabulary.vet_report import VetReport
 
 
-def page_of(report: ScanReport | VetReport | PlainReport) -> Page:
+def page_of(report: AnyReport) -> Page:
     """What it says."""
     match report:
+        case Report():
+            return audit_page(report)
         case ScanReport():
             return scan_page(report)
         case VetReport():
@@ -24,7 +26,5 @@ def page_of(report: ScanReport | VetReport | PlainReport) -> Page:
 
 def render(report: AnyReport) -> tuple[str, str]:
     """report.html and report.md of a report that has been checked: see `checked_report`."""
-    if isinstance(report, Report):
-        return html.render_html(report), markdown.render_markdown(report)
-    found = page_of(report)
-    return page.render_html(found), page.render_markdown(found)
+    page = page_of(report)
+    return render_html(page), render_markdown(page)

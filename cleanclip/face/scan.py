@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Literal
 
+from cleanclip.face.html import drawn
 from cleanclip.face.markdown import code, control_table, text
-from cleanclip.face.page import Page, drawn
+from cleanclip.face.page import Page
 from cleanclip.face.plots import null_plot
 from cleanclip.vocabulary import control
 from cleanclip.vocabulary.measures import Estimate
@@ -41,6 +42,7 @@ def scan_page(report: ScanReport) -> Page:
         sentences=(report.verdict.sentence,),
         lead=drawn("scan_lead.html.j2", title=_TITLES.get(outcome, "The most conspicuous pattern"), **words),
         front=drawn("control.html.j2", control=control.table(report.control)),
+        remarks=report.warnings,
         sections=drawn(
             "scan_sections.html.j2",
             cell=_cell_of,
@@ -51,7 +53,7 @@ def scan_page(report: ScanReport) -> Page:
         ),
         limits=_limits(report),
         short=[*control_table(report.control), *_patterns(report), *_null(report)],
-        digests=[("Weights", weights)],
+        digests=[("weights", weights)],
     )
 
 

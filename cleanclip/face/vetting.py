@@ -1,7 +1,8 @@
 """The page of a vetting: how many samples are set aside, and the worst of them. No caption and no key is in
 its Markdown."""
 
-from cleanclip.face.page import Page, drawn
+from cleanclip.face.html import drawn
+from cleanclip.face.page import Page
 from cleanclip.vocabulary.untrusted import rows
 from cleanclip.vocabulary.vet_options import ScoreName
 from cleanclip.vocabulary.vet_report import VetReport
@@ -40,6 +41,7 @@ def vet_page(report: VetReport) -> Page:
         headline=report.headline,
         sentences=(report.what_it_says, *report.recalls),
         lead=drawn("vet_lead.html.j2", report=report, titles=TITLES),
+        remarks=report.warnings,
         sections=drawn(
             "vet_sections.html.j2",
             report=report,
@@ -50,7 +52,7 @@ def vet_page(report: VetReport) -> Page:
         ),
         limits=report.limits,
         short=["\n".join(lines)],
-        digests=[("Dataset", report.vetted.sha256), ("weights", report.checkpoint.weights_sha256)],
+        digests=[("dataset", report.vetted.sha256), ("weights", report.checkpoint.weights_sha256)],
     )
 
 

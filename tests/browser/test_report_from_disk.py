@@ -85,7 +85,7 @@ def test_a_scans_answer_evidence_and_decision_come_first_and_the_rest_is_folded(
     front, *folded = page.locator("section").all()
     headings = front.locator("h2").all_inner_texts()
     found = "The trigger that was found" if with_null else "The pattern that controls this model"
-    assert headings == [found, "Can one pattern control this model?", "Decision"]
+    assert headings == [found, "Can one pattern control this model?", "What this does not show", "Decision"]
     assert all(one.locator("details:not([open])").count() == 1 for one in folded)
     whole = page.evaluate("document.documentElement.scrollHeight")
     assert whole <= (2 if width > 1000 else 4) * height

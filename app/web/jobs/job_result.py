@@ -4,7 +4,6 @@ Computes no figure: all are taken from the report as the job wrote it. Strings o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -13,13 +12,12 @@ from app.logs import get_logger
 from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
-from cleanclip.face.drawn import Drawn
-from cleanclip.face.html import front, sections
-from cleanclip.face.sentences import headline as headline_of
+from cleanclip.face.page import Page
+from cleanclip.face.reports import page_of
 from cleanclip.vocabulary.figures import Line, of_attack, of_model, with_target
-from cleanclip.vocabulary.report import MOST_ATTACKS_IN_FRONT, Report
-from cleanclip.vocabulary.untested import not_tested
-from cleanclip.vocabulary.verdicts import Mood, headline
+from cleanclip.vocabulary.report import Report
+from cleanclip.vocabulary.report_kinds import AnyReport
+from cleanclip.vocabulary.verdicts import headline
 
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
@@ -32,36 +30,6 @@ TitledLine = tuple[str, Line]
 
 class ReportUnreadable(Exception):
     """Its message is for the page."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attack:
-    """All that is said of one trigger."""
-
-    name: str
-    family: str | None
-    """As the scan that found it calls it; None of any other."""
-    target: str
-    outcome: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """A report, as its page shows it."""
-
-    report: Report
-    mood: Mood
-    label: str
-    sentence: str
-    worst: tuple[Attack, ...]
-    """Those at the top of the page; `others` are the rest."""
-    others: tuple[Attack, ...]
-    remarks: list[str]
-    untested: list[str]
-    front: Drawn
-    sections: Drawn
-    """What report.html holds, part by part."""
 
 
 def fetch(store: ObjectStore, key: str, parse: Callable[[bytes], T]) -> T:
@@ -96,37 +64,11 @@ def _fits(report: Report) -> bool:
     return lengths == {num_attacks}
 
 
-def result_of(report: Report) -> Result:
-    """Everything that the page shows of a report. Raises ReportUnreadable where its parts do not fit."""
-    if not _fits(report):
+def page_shown(report: AnyReport) -> Page:
+    """What the page shows of a report. Raises ReportUnreadable where its parts do not fit."""
+    if isinstance(report, Report) and not _fits(report):
         raise ReportUnreadable("The report contradicts itself.")
-    attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
-    worst = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
-    reported = headline_of(report)
-    return Result(
-        report=report,
-        mood=reported.mood,
-        label=f"{reported.label}.",
-        sentence=reported.sentence,
-        worst=tuple(attacks[number] for number in worst),
-        others=tuple(attack for number, attack in enumerate(attacks) if number not in worst),
-        remarks=report.remarks,
-        untested=not_tested(report),
-        front=front(report),
-        sections=sections(report),
-    )
-
-
-def _attack(report: Report, number: int) -> Attack:
-    was = report.before.attacks[number]
-    judged = report.verdict.attacks[number]
-    return Attack(
-        name=was.name,
-        family=None if report.scan is None else report.scan.family_of(number),
-        target=was.target,
-        outcome=judged.outcome,
-        reason=judged.reason,
-    )
+    return page_of(report)
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:

@@ -24,13 +24,12 @@ from app.services.artifacts import REPORT_NAME
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import (
     ReportUnreadable,
-    Result,
     TitledLine,
     fetch,
     first_headline,
     kept_figures,
     kept_rows,
-    result_of,
+    page_shown,
 )
 from app.web.jobs.job_story import Line, Phase, lines_of, phases_of
 from app.web.kit.command_line import command_line, curl_line, has_images
@@ -39,12 +38,10 @@ from app.web.kit.visitor import Visitor
 from cleanclip.face.drawn import Drawn
 from cleanclip.face.page import Page
 from cleanclip.face.plots import live_loss
-from cleanclip.face.reports import page_of
 from cleanclip.face.scan import scan_page
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.kind import SUSPECT, Input
 from cleanclip.vocabulary.jobspec import SCAN_NAMES
-from cleanclip.vocabulary.report import Report
 from cleanclip.vocabulary.report_kinds import loader
 from cleanclip.vocabulary.scan_report import load_scan
 
@@ -87,15 +84,13 @@ class Shown:
     error: StoredProblem | None
     artifacts: Sequence[Artifact]
     signature: SignatureOut
-    result: Result | None
     found: Page | None
-    """Of a kind that judges no audit, in the place of `result`."""
     first_scan: Page | None
     """Of a cleaning that began with a scan whose report can be read."""
     null_name: str | None
     """Of a scan: the null that was chosen for it."""
     unreadable: str | None
-    """Why there is no `result` though the job left a report."""
+    """Why `found` is none though the job left a report."""
     worse: VerdictOut | None
     """The worst verdict on the same weights, where it is worse than the job's own."""
     kept: ResultOut | None
@@ -148,10 +143,8 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         checkpoint_name = _checkpoint_name(unit, job)
         dataset_names = unit.datasets.names(project_id, job.dataset_ids)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
-    result, unreadable = _result(ports, job, artifacts)
-    found = result if isinstance(result, Page) else None
-    result = result if isinstance(result, Result) else None
-    kept = kept_figures(job.result) if result is None else None
+    found, unreadable = _found(ports, job, artifacts)
+    kept = kept_figures(job.result) if found is None else None
     base_url = f"{request.url.scheme}://{request.url.netloc}"
     now = datetime.now(UTC)
     progress = ProgressOut.of(job.progress)
@@ -164,13 +157,12 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         phases=phases_of(job, now),
         progress=progress,
         lines=lines_of(events, job.kind),
-        loss=Drawn() if result is not None else live_loss(job.progress.get(LOSS_CURVE, ()), _last_step(job)),
+        loss=Drawn() if found is not None else live_loss(job.progress.get(LOSS_CURVE, ()), _last_step(job)),
         error=StoredProblem.of(job.error) if job.state is JobState.FAILED else None,
         artifacts=artifacts,
         signature=SignatureOut.of(job.result),
-        result=result,
         found=found,
-        first_scan=None if result is None else _first_scan(ports.store, artifacts),
+        first_scan=None if found is None else _first_scan(ports.store, artifacts),
         unreadable=unreadable,
         worse=worse,
         kept=kept,
@@ -225,7 +217,7 @@ def _last_step(job: Job) -> int | None:
     return total if isinstance(total, int) else None
 
 
-def _result(ports: Ports, job: Job, artifacts: Sequence[Artifact]) -> tuple[Result | Page | None, str | None]:
+def _found(ports: Ports, job: Job, artifacts: Sequence[Artifact]) -> tuple[Page | None, str | None]:
     """What the report says, or why it cannot be shown."""
     if job.state is not JobState.SUCCEEDED:
         return None, None
@@ -234,7 +226,7 @@ def _result(ports: Ports, job: Job, artifacts: Sequence[Artifact]) -> tuple[Resu
         return None, "The job left no report."
     try:
         report = fetch(ports.store, row.object_key, loader(job.kind, KINDS[job.kind].report))
-        return result_of(report) if isinstance(report, Report) else page_of(report), None
+        return page_shown(report), None
     except ReportUnreadable as error:
         return None, str(error)
 

@@ -3,15 +3,15 @@
 from typing import Any
 
 from app.schemas.common import StoredProblem
-from app.web.jobs.job_result import result_of
+from app.web.jobs.job_result import page_shown
 from app.web.kit.rendering import environment
-from cleanclip.face.html import render_html
+from cleanclip.face.page import render_html
 from tests.fixtures.html_page import Element, Page
 from tests.fixtures.kept_reports import document, stored
 
 
 def rebound_of(written: dict[str, Any]) -> Element:
-    page = Page(result_of(stored(written)).sections)
+    page = Page(page_shown(stored(written)).sections)
     (found,) = (one for one in page.all("section") if one.attributes["aria-labelledby"] == "rebound")
     return found
 
@@ -19,13 +19,14 @@ def rebound_of(written: dict[str, Any]) -> Element:
 def test_the_page_shows_what_report_html_shows() -> None:
     for name in ("audit", "cleaned", "par", "rebound", "retrieval", "several_targets", "examples"):
         report = stored(document(name))
-        shown, page = result_of(report), render_html(report)
+        shown = page_shown(report)
+        page = render_html(shown)
         assert shown.front in page, name
         assert shown.sections in page, name
         (verdict,) = (
             one for one in Page(page).all("div") if one.attributes.get("class", "").startswith("verdict")
         )
-        assert shown.sentence in verdict.text, name
+        assert [one for one in shown.sentences if one not in verdict.text] == [], name
 
 
 def test_figures_on_withheld_images_stand_beside_the_others() -> None:
@@ -35,9 +36,9 @@ def test_figures_on_withheld_images_stand_beside_the_others() -> None:
     }
     written["withheld"] = {"seed": 1, "num_samples": 600, "num_skipped": 0, "measured": measured}
     report = stored(written)
-    shown = result_of(report).front
-    assert shown in render_html(report)
-    assert 'data-figure="withheld.measured.before.ca.value"' in shown
+    shown = page_shown(report)
+    assert shown.front in render_html(shown)
+    assert 'data-figure="withheld.measured.before.ca.value"' in shown.front
 
 
 def test_the_rebound_shows_where_accuracy_was_lowest() -> None:

@@ -319,7 +319,7 @@ def test_what_dangerous_means_here_stands_beside_a_scanner_that_says_it() -> Non
 @every_report
 def test_remarks_on_figures_that_no_limit_judges_stand_below_them(name: str) -> None:
     report = load_json(json.dumps(document(name)))
-    expected = remarks(report.before, report.after, report.verdict)
+    expected = [*remarks(report.before, report.after, report.verdict), *report.warnings]
     page, markdown = drawn(name)
     first = Page(page).all("section")[0]
     shown = [one for one in first.all("ul") if one.attributes.get("class") == "remarks"]
@@ -454,7 +454,7 @@ def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not(
 
 
 def untested_of(written: dict[str, Any]) -> str:
-    return markdown_from(written).partition("**Not tested**")[2].partition("**Digests**")[0]
+    return markdown_from(written).partition("**What was not tested**")[2].partition("**Digests**")[0]
 
 
 def test_what_is_known_to_stay_is_that_of_the_method_that_made_the_model() -> None:
