@@ -75,7 +75,12 @@ def in_short() -> str:
 
 
 def _each(found: Sequence[Row]) -> str:
-    return " / ".join(percent(worst(one)["value"]) for one in found) or "–"
+    return " / ".join(percent(worst(one)["value"]) + ("*" if is_weak(one) else "") for one in found) or "–"
+
+
+def is_weak(row: Row) -> bool:
+    """Handed in with a trigger that hardly works: such a model does not count."""
+    return row["method"] == "before" and bool(worst(row)["value"] < _IMPLANTED)
 
 
 def every_row() -> str:
@@ -83,7 +88,7 @@ def every_row() -> str:
     lines = []
     for one in rows():
         asr = worst(one)
-        weak = " (too weak)" if one["method"] == "before" and asr["value"] < _IMPLANTED else ""
+        weak = " (too weak)" if is_weak(one) else ""
         where = f"{one['family']}, {_tower(one['bed'])}, {one['seed']}"
         lines.append([where, METHODS[one["method"]] + weak, f"{asr['n']:,}", *_figures(one, asr)])
     return table(headings, lines)

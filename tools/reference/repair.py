@@ -22,7 +22,8 @@ _NAMES = {
     **{one: f"arithmetic, alpha {one.split()[1]}" for one in RIVALS if one.startswith("tbar ")},
 }
 _IMPLANTED = 0.5
-_UNCHANGED = ("learning_rate", "warmup_steps", "batch_size")
+_UNCHANGED = {"learning_rate": 5e-4, "warmup_steps": 50, "batch_size": 64}
+"""What every recipe of the study has, but for those whose table says otherwise."""
 
 
 @cache
@@ -61,7 +62,8 @@ def tried(_kept: object = None) -> str:
 
     def changed(recipe: str, options: Mapping[str, Any]) -> str:
         differs = {name: value for name, value in options.items() if value != usual[name] and value != []}
-        return ", ".join(f"{name} {value:g}" for name, value in differs.items() if name not in _UNCHANGED)
+        shown = {name: value for name, value in differs.items() if _UNCHANGED.get(name) != value}
+        return ", ".join(f"{name} {value:g}" for name, value in shown.items())
 
     lines = []
     for model, recipe in known:
