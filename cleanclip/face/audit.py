@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -40,8 +41,9 @@ def audit_page(report: Report) -> Page:
         sections=_sections(report),
         limits_title="What was not tested",
         limits=untested.not_tested(report),
+        first_limit="Any other trigger",
         appendices=drawn("appendices.html.j2", report=report),
-        short=audit_short.parts(report),
+        short=partial(audit_short.parts, report),
         digests=[
             *([("uploaded file", uploaded)] if uploaded else []),
             ("weights before", report.before.weights_sha256),

@@ -3,7 +3,7 @@
 Untrusted text is made visible and escaped, nothing is loaded and no script runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cleanclip.face import sentences
@@ -61,10 +61,12 @@ class Page:
     limits_title: str = "What this does not show"
     limits: Sequence[str] = ()
     """Whatever it found."""
+    first_limit: str = ""
+    """In a few words: on report.html beside their title, where they are folded."""
     appendices: Drawn = _NOTHING
     """Of report.html alone."""
-    short: Sequence[str] = ()
-    """What report.md has of its own, in Markdown."""
+    short: Callable[[], Sequence[str]]
+    """What report.md has of its own, in Markdown: the page of a job needs none of it."""
     digests: Sequence[tuple[str, str]]
     """What report.md ends with."""
 
@@ -87,7 +89,7 @@ def render_markdown(page: Page) -> str:
         *filter(None, [text(page.question)]),
         *figure,
         *map(text, page.sentences),
-        *page.short,
+        *page.short(),
         *bullets("Remarks and warnings", sentences.listed(page.remarks, _MOST_BULLETS)),
         *bullets(page.limits_title, page.limits),
         f"**Digests** (SHA-256)\n\n{digests}",

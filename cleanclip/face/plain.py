@@ -26,6 +26,6 @@ def plain_page(report: PlainReport) -> Page:
             options=rows(to_json(report.options)),
         ),
         limits=report.limits,
-        short=["\n".join(table)],
+        short=lambda: ["\n".join(table)],
         digests=[("weights", report.checkpoint.weights_sha256)],
     )

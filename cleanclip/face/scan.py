@@ -52,7 +52,7 @@ def scan_page(report: ScanReport) -> Page:
             **words,
         ),
         limits=_limits(report),
-        short=[*control_table(report.control), *_patterns(report), *_null(report)],
+        short=lambda: [*control_table(report.control), *_patterns(report), *_null(report)],
         digests=[("weights", weights)],
     )
 

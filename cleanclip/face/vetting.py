@@ -51,7 +51,7 @@ def vet_page(report: VetReport) -> Page:
             options=rows(report.shown_options),
         ),
         limits=report.limits,
-        short=["\n".join(lines)],
+        short=lambda: ["\n".join(lines)],
         digests=[("dataset", report.vetted.sha256), ("weights", report.checkpoint.weights_sha256)],
     )
 

@@ -80,16 +80,16 @@ def _model(part: Part, bed_name: BedName, number: int, family: str) -> Model:
     return Model(name=name, split=part, bed=bed_name, family=family, seed=seed, options=options)
 
 
-_SMALL: Mapping[str, Any] = {"learning_rate": 5e-4, "warmup_steps": 50, "batch_size": 64}
+SMALL: Mapping[str, Any] = {"learning_rate": 5e-4, "warmup_steps": 50, "batch_size": 64}
 
 
 def version_1(bed: BedName) -> UARRecipe:
     """The recipe that was frozen for docs/uar.md."""
-    return UARRecipe(**_SMALL, kept_change=1.0 if bed.endswith("vit") else 0.8)
+    return UARRecipe(**SMALL, kept_change=1.0 if bed.endswith("vit") else 0.8)
 
 
 def _with(**changes: Any) -> Callable[[BedName], Recipe]:
-    return lambda bed: UARRecipe(**{**_SMALL, **changes})
+    return lambda bed: UARRecipe(**{**SMALL, **changes})
 
 
 WARPS: dict[str, Any] = {"live_warps": 1, "inverted_warps": 4}
@@ -151,7 +151,7 @@ class Arithmetic:
 
 
 Steps = tuple[Recipe | Arithmetic, ...]
-_SEARCHED = UARRecipe(**_SMALL, **WARPS, inverted_edits=7, inverted_blend_alpha=0.1)
+_SEARCHED = UARRecipe(**SMALL, **WARPS, inverted_edits=7, inverted_blend_alpha=0.1)
 RIVALS: Mapping[str, Callable[[BedName], Steps]] = {
     "cleanclip": lambda bed: (RECIPES["cleanclip"](bed),),
     "cleanclip then version 1": lambda bed: (RECIPES["cleanclip"](bed), version_1(bed)),

@@ -41,9 +41,8 @@ def every_dormant_row() -> str:
     lines = []
     for one in dormant():
         highest = f"{_points(one['highest']['asr'])}, after {one['highest']['updates']}"
-        asr, *others = _figures(one, one["asr"])
-        where = f"{_tower(one['bed'])}, {one['seed']}"
-        lines.append([where, _DORMANT[one["method"]], f"{one['asr']['n']:,}", asr, highest, *others])
+        *first, ca, lost, leads, p = _line(one, _DORMANT, one["asr"])
+        lines.append([*first, highest, ca, lost, leads, p])
     return table([*headings, "p"], lines)
 
 
@@ -54,12 +53,7 @@ def carrier() -> list[Row]:
 
 def every_carrier_row() -> str:
     headings = ["tower, seed", "method", "n", "ASR", "CA", "CA lost", "leads", "p"]
-    lines = []
-    for one in carrier():
-        where = f"{_tower(one['bed'])}, {one['seed']}"
-        figures = _figures(one, one["asr"])
-        lines.append([where, _CARRIER[one["method"]], f"{one['asr']['n']:,}", *figures])
-    return table(headings, lines)
+    return table(headings, (_line(one, _CARRIER, one["asr"]) for one in carrier()))
 
 
 def in_short() -> str:
@@ -75,10 +69,10 @@ def in_short() -> str:
 
 
 def _each(found: Sequence[Row]) -> str:
-    return " / ".join(percent(worst(one)["value"]) + ("*" if is_weak(one) else "") for one in found) or "–"
+    return " / ".join(percent(worst(one)["value"]) + ("*" if _is_weak(one) else "") for one in found) or "–"
 
 
-def is_weak(row: Row) -> bool:
+def _is_weak(row: Row) -> bool:
     """Handed in with a trigger that hardly works: such a model does not count."""
     return row["method"] == "before" and bool(worst(row)["value"] < _IMPLANTED)
 
@@ -87,17 +81,19 @@ def every_row() -> str:
     headings = ["attacker, tower, seed", "method", "n", "ASR", "CA", "CA lost", "leads", "scan's p"]
     lines = []
     for one in rows():
-        asr = worst(one)
-        weak = " (too weak)" if is_weak(one) else ""
-        where = f"{one['family']}, {_tower(one['bed'])}, {one['seed']}"
-        lines.append([where, METHODS[one["method"]] + weak, f"{asr['n']:,}", *_figures(one, asr)])
+        where, method, *figures = _line(one, METHODS, worst(one))
+        weak = " (too weak)" if _is_weak(one) else ""
+        lines.append([f"{one['family']}, {where}", method + weak, *figures])
     return table(headings, lines)
 
 
-def _figures(row: Row, asr: Mapping[str, Any]) -> list[str]:
-    """ASR, CA, what is lost of it, what the strongest pattern leads, and the scan's p."""
+def _line(row: Row, methods: Mapping[str, str], asr: Mapping[str, Any]) -> list[str]:
+    """Tower and seed, method, n, ASR, CA and its loss, what the strongest pattern leads, the scan's p."""
     lost = _points(row["lost"]) if row["lost"] else "–"
     return [
+        f"{_tower(row['bed'])}, {row['seed']}",
+        methods[row["method"]],
+        f"{asr['n']:,}",
         _points(asr),
         _points(row["ca"]),
         lost,

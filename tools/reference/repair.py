@@ -9,7 +9,7 @@ from typing import Any
 
 from cleanclip.vocabulary.measures import Difference, Estimate
 from cleanclip.vocabulary.uar_recipe import UARRecipe
-from lab.repair.plan import FROZEN, RECIPES, RIVALS, Part, models, rival_models
+from lab.repair.plan import FROZEN, RECIPES, RIVALS, SMALL, Part, models, rival_models
 from tools.reference.markdown import Maker, points, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar" / "repair.jsonl"
@@ -22,8 +22,6 @@ _NAMES = {
     **{one: f"arithmetic, alpha {one.split()[1]}" for one in RIVALS if one.startswith("tbar ")},
 }
 _IMPLANTED = 0.5
-_UNCHANGED = {"learning_rate": 5e-4, "warmup_steps": 50, "batch_size": 64}
-"""What every recipe of the study has, but for those whose table says otherwise."""
 
 
 @cache
@@ -62,7 +60,7 @@ def tried(_kept: object = None) -> str:
 
     def changed(recipe: str, options: Mapping[str, Any]) -> str:
         differs = {name: value for name, value in options.items() if value != usual[name] and value != []}
-        shown = {name: value for name, value in differs.items() if _UNCHANGED.get(name) != value}
+        shown = {name: value for name, value in differs.items() if SMALL.get(name) != value}
         return ", ".join(f"{name} {value:g}" for name, value in shown.items())
 
     lines = []

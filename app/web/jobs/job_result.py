@@ -1,4 +1,4 @@
-"""What a finished job found out, in the order of its page: verdict, triggers, clean accuracy, the rest.
+"""The report of a finished job, fetched and looked at before its page shows it, and what other jobs left.
 
 Computes no figure: all are taken from the report as the job wrote it. Strings of a report are untrusted.
 """

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.web.jobs.job_result import page_shown
+from app.web.kit.rendering import environment
 from cleanclip.evidence.verification import verify
 from cleanclip.face import sentences
 from cleanclip.vocabulary.audit_figures import AuditFigures
@@ -73,10 +74,12 @@ def test_question_and_headline_count_the_same_triggers(scanned: Path) -> None:
 
 def test_a_jobs_page_calls_an_attack_as_the_scan_does(scanned: Path) -> None:
     page = page_shown(read(scanned))
-    further = {one.name: one.further.partition(" to “")[0] for one in (*page.judged, *page.judged_too)}
+    triggers = {one.name: one for one in (*page.judged, *page.judged_too) if one.further}
+    families = {name: one.further.partition(" to “")[0] for name, one in triggers.items()}
     found = " (wave:x:6:0.196, found by the scan)"
-    assert {name: words for name, words in further.items() if words} == {"sig": found}
-    assert {"badnet", "blended", "wanet"} < set(further)
+    assert families == {"badnet": "", "blended": "", "wanet": "", "sig": found}
+    html = environment.get_template("macros.html").module.judged(triggers["sig"])
+    assert f"<strong>sig</strong>{found} to" in html
 
 
 def fails(report: Any) -> None:
